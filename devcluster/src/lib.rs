@@ -1,0 +1,1 @@
+//! A development cluster in one process: API servers and simulated DPUs.

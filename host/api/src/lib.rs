@@ -1,0 +1,1 @@
+//! Types, names, labels and conditions of the DPF API groups.

@@ -1,0 +1,1 @@
+//! Decisions of the controllers as pure functions.

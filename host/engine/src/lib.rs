@@ -1,0 +1,1 @@
+//! Hosts plugins: wasmtime embedding and plugin registry.

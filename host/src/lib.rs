@@ -1,0 +1,1 @@
+//! The controller manager: watches, rolls out and provisions.

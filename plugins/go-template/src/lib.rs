@@ -1,0 +1,1 @@
+//! The language of the Go package text/template, without its host.

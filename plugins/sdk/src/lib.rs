@@ -1,0 +1,1 @@
+//! What a plugin author needs: guest bindings of the dpf:plugin worlds.

@@ -1,0 +1,1 @@
+//! The default version-check plugin.
