@@ -1,1 +1,31 @@
 //! Hosts plugins: wasmtime embedding and plugin registry.
+//!
+//! A plugin is a WebAssembly component that serves one [`Stage`] of a reconcile. This crate admits components
+//! ([`Engine::load`]), runs them ([`Plugin::merge`], [`Plugin::check`], [`Plugin::build_chain`]) and keeps the user's
+//! mistakes ([`Failure`]) apart from the plugin's ([`Fault`]). It is the only crate that names wasmtime, and it knows
+//! nothing of Kubernetes.
+//!
+//! ```text
+//!  bytes -> size -> parse -> imports -> world -> compile -> describe -> validate-settings -> Plugin
+//!                                                                                              |
+//!  request -> result cache -> slot -> fresh Store -> call under memory cap and deadline -> size cap -> response
+//! ```
+//!
+//! Calls block; in async code run them inside `spawn_blocking`.
+//!
+//! ```no_run
+//! use dpf_engine::{Engine, EngineOptions, MergeRequest, Stage};
+//! let engine = Engine::new(EngineOptions::default())?;
+//! let plugin = engine.default_plugin(Stage::TemplateMerge);
+//! let response = plugin.merge(&MergeRequest::default())?;
+//! assert_eq!(response.values, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod engine;
+mod error;
+mod stage;
+
+pub use engine::{Engine, EngineOptions, Limits, Plugin};
+pub use error::{CallError, EngineError, Fault, FaultKind, LoadError};
+pub use stage::*;
