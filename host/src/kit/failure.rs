@@ -1,0 +1,22 @@
+//! How an error wants to be treated.
+
+use std::time::Duration;
+
+/// When to try again after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Soon, then less and less often.
+    Backoff,
+    /// After this time.
+    After(Duration),
+    /// Only when the object, or something it depends on, changes.
+    OnChange,
+}
+
+/// Every error of a reconcile answers these two questions.
+pub trait Classified: std::error::Error {
+    /// When to try again.
+    fn retry(&self) -> Retry;
+    /// One CamelCase word for condition, event and metric.
+    fn reason(&self) -> &'static str;
+}

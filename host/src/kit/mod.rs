@@ -1,0 +1,21 @@
+//! What every controller needs: a context, server-side apply, finalizers, a loop with back-off.
+//!
+//! What it is not: there is no decision about any kind in here.
+//!
+//! ```text
+//!   watch ──> queue ──> reconcile(object, context) ──> Ok(requeue) | Err(retry, reason)
+//!                            │                                 │
+//!                            └── apply / status / finalizers    └── back-off per object, event, log line
+//! ```
+
+mod apply;
+mod clusters;
+mod context;
+mod failure;
+mod runner;
+
+pub use apply::{WriteError, add_finalizer, apply, delete, patch_metadata, remove_finalizer, write_status};
+pub use clusters::{ClusterError, DpuClusters};
+pub use context::{Context, Mirrors, Settings};
+pub use failure::{Classified, Retry};
+pub use runner::{Next, Shutdown, run};
