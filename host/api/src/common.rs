@@ -20,7 +20,9 @@ impl<'de> Deserialize<'de> for Quantity {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self(text)),
             serde_json::Value::Number(number) => Ok(Self(number.to_string())),
-            other => Err(serde::de::Error::custom(format!("a quantity is a number or a string, not {other}"))),
+            other => Err(serde::de::Error::custom(format!(
+                "a quantity is a number or a string, not {other}"
+            ))),
         }
     }
 }
@@ -176,7 +178,13 @@ pub(crate) fn finish_crd(crd: &mut CustomResourceDefinition) {
         .get_or_insert_default()
         .insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
     for version in &mut crd.spec.versions {
-        let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
+        let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
         drop_nullable(root);
         for (name, kind) in [
             ("apiVersion", "Version of the schema of this object."),
@@ -185,11 +193,17 @@ pub(crate) fn finish_crd(crd: &mut CustomResourceDefinition) {
             let mut property = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps::default();
             property.type_ = Some("string".to_owned());
             property.description = Some(kind.to_owned());
-            root.properties.get_or_insert_default().entry(name.to_owned()).or_insert(property);
+            root.properties
+                .get_or_insert_default()
+                .entry(name.to_owned())
+                .or_insert(property);
         }
         let mut metadata = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps::default();
         metadata.type_ = Some("object".to_owned());
-        root.properties.get_or_insert_default().entry("metadata".to_owned()).or_insert(metadata);
+        root.properties
+            .get_or_insert_default()
+            .entry("metadata".to_owned())
+            .or_insert(metadata);
         root.required = None;
     }
 }

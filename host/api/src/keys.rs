@@ -9,7 +9,8 @@ pub mod labels {
     /// On DPUServices, DPUServiceInterfaces and pods: the key in `DPUDeployment.spec.services`.
     pub const DPUDEPLOYMENT_SERVICE: &str = "svc.dpu.nvidia.com/dpudeployment-service";
     /// Prefix of the label that marks a dependency; followed by ten hexadecimal digits of the deployment's digest.
-    pub const CONSUMED_BY_DPUDEPLOYMENT_PREFIX: &str = "svc.dpu.nvidia.com/consumed-by-dpudeployment-";
+    pub const CONSUMED_BY_DPUDEPLOYMENT_PREFIX: &str =
+        "svc.dpu.nvidia.com/consumed-by-dpudeployment-";
     /// On nodes of a DPU cluster: the chain revision that runs there; on chains the annotation with the digest.
     pub const DPUSERVICECHAIN_VERSION: &str = "svc.dpu.nvidia.com/dpuservicechain-version";
     /// Prefix of the host node label of in-cluster services, followed by ten hexadecimal digits.
@@ -47,7 +48,8 @@ pub mod labels {
     /// On ServiceInterfaces: name of their set.
     pub const SERVICEINTERFACESET_NAME: &str = "svc.dpu.nvidia.com/serviceinterfaceset-name";
     /// On ServiceInterfaces: namespace of their set.
-    pub const SERVICEINTERFACESET_NAMESPACE: &str = "svc.dpu.nvidia.com/serviceinterfaceset-namespace";
+    pub const SERVICEINTERFACESET_NAMESPACE: &str =
+        "svc.dpu.nvidia.com/serviceinterfaceset-namespace";
 
     /// The node label that carries the revision of one service: `svc.dpu.nvidia.com/dpuservice-<service>-version`.
     #[must_use]
@@ -81,9 +83,11 @@ pub mod annotations {
     /// On DPUSets, DPUs and nodes: JSON map of the labels last written.
     pub const LAST_APPLIED_LABELS: &str = "provisioning.dpu.nvidia.com/last-applied-labels-on-dpu";
     /// On DPUNodeMaintenances: `"true"` until a person or program sets `"false"`.
-    pub const WAIT_FOR_EXTERNAL_NODEEFFECT: &str = "provisioning.dpu.nvidia.com/wait-for-external-nodeeffect";
+    pub const WAIT_FOR_EXTERNAL_NODEEFFECT: &str =
+        "provisioning.dpu.nvidia.com/wait-for-external-nodeeffect";
     /// On DPUNodes: a person or program reboots the host and removes it.
-    pub const EXTERNAL_REBOOT_REQUIRED: &str = "provisioning.dpu.nvidia.com/dpunode-external-reboot-required";
+    pub const EXTERNAL_REBOOT_REQUIRED: &str =
+        "provisioning.dpu.nvidia.com/dpunode-external-reboot-required";
 }
 
 /// Finalizers.
@@ -117,7 +121,8 @@ pub mod finalizers {
     /// On DPUDevices.
     pub const DPUDEVICE: &str = "provisioning.dpu.nvidia.com/dpudevice-protection";
     /// On DPUNodeMaintenances.
-    pub const DPUNODEMAINTENANCE: &str = "provisioning.dpu.nvidia.com/dpunodemaintenance-protection";
+    pub const DPUNODEMAINTENANCE: &str =
+        "provisioning.dpu.nvidia.com/dpunodemaintenance-protection";
     /// On DPUClusters.
     pub const DPUCLUSTER: &str = "provisioning.dpu.nvidia.com/cluster-manager-internal-clean-up";
     /// On Argo CD Applications: delete what was deployed.

@@ -21,7 +21,10 @@ pub enum Verdict {
 impl Verdict {
     /// False with this reason and message.
     pub fn no(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::False { reason, message: message.into() }
+        Self::False {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -42,8 +45,17 @@ const MESSAGE_LENGTH_MAX: usize = 32_768;
 impl Conditions {
     /// Starts from what the object carries; types that are missing begin as `Unknown`/`Pending`.
     #[must_use]
-    pub fn new(observed: Option<&[Condition]>, types: &[&str], generation: i64, now: Timestamp) -> Self {
-        let mut this = Self { list: observed.unwrap_or_default().to_vec(), generation, now };
+    pub fn new(
+        observed: Option<&[Condition]>,
+        types: &[&str],
+        generation: i64,
+        now: Timestamp,
+    ) -> Self {
+        let mut this = Self {
+            list: observed.unwrap_or_default().to_vec(),
+            generation,
+            now,
+        };
         for type_ in types.iter().chain([&READY]) {
             if this.get(type_).is_none() {
                 this.put(type_, "Unknown", reasons::PENDING, "");
@@ -80,7 +92,10 @@ impl Conditions {
         match self.list.iter_mut().find(|c| c.type_ == type_) {
             Some(current) if current.status == status => {
                 let since = current.last_transition_time.clone();
-                *current = Condition { last_transition_time: since, ..next };
+                *current = Condition {
+                    last_transition_time: since,
+                    ..next
+                };
             }
             Some(current) => *current = next,
             None => self.list.push(next),
@@ -93,13 +108,19 @@ impl Conditions {
     /// keeps `Ready` false without being listed. The reason is the most severe one:
     /// `AwaitingDeletion`, then `Failure`, then `Pending`.
     pub fn summarise(&mut self) {
-        let open: Vec<&Condition> = self.list.iter().filter(|c| c.type_ != READY && c.status != "True").collect();
+        let open: Vec<&Condition> = self
+            .list
+            .iter()
+            .filter(|c| c.type_ != READY && c.status != "True")
+            .collect();
         if open.is_empty() {
             self.set(READY, &Verdict::True);
             return;
         }
-        let current: Vec<&&Condition> =
-            open.iter().filter(|c| c.observed_generation == Some(self.generation)).collect();
+        let current: Vec<&&Condition> = open
+            .iter()
+            .filter(|c| c.observed_generation == Some(self.generation))
+            .collect();
         let reason = [reasons::AWAITING_DELETION, reasons::FAILURE]
             .into_iter()
             .find(|severe| current.iter().any(|c| c.reason == *severe))
@@ -120,7 +141,8 @@ impl Conditions {
     /// The conditions, `Ready` first and the others by type.
     #[must_use]
     pub fn into_list(mut self) -> Vec<Condition> {
-        self.list.sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
+        self.list
+            .sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
         self.list
     }
 }
@@ -139,7 +161,10 @@ fn truncated(message: &str) -> String {
 /// Whether the list has this condition with status True, whatever its generation.
 #[must_use]
 pub fn is_true(conditions: Option<&[Condition]>, type_: &str) -> bool {
-    conditions.unwrap_or_default().iter().any(|c| c.type_ == type_ && c.status == "True")
+    conditions
+        .unwrap_or_default()
+        .iter()
+        .any(|c| c.type_ == type_ && c.status == "True")
 }
 
 /// Whether the list has this condition with status True for this generation.
@@ -178,7 +203,10 @@ mod tests {
         let mut second = Conditions::new(Some(&list), &["A"], 2, at(20));
         second.set("A", &Verdict::no(reasons::ERROR, "two"));
         let a = second.get("A").unwrap();
-        assert_eq!((a.message.as_str(), a.last_transition_time.0), ("two", at(10)));
+        assert_eq!(
+            (a.message.as_str(), a.last_transition_time.0),
+            ("two", at(10))
+        );
         second.set("A", &Verdict::True);
         assert_eq!(second.get("A").unwrap().last_transition_time.0, at(20));
     }
@@ -196,8 +224,14 @@ mod tests {
             conditions.set("B", &Verdict::no(reason_of_b, "x"));
             conditions.summarise();
             let ready = conditions.get(READY).unwrap();
-            assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", expected));
-            assert_eq!(ready.message, "The following conditions are not ready:\n* B");
+            assert_eq!(
+                (ready.status.as_str(), ready.reason.as_str()),
+                ("False", expected)
+            );
+            assert_eq!(
+                ready.message,
+                "The following conditions are not ready:\n* B"
+            );
         }
     }
 
@@ -208,7 +242,10 @@ mod tests {
         let list = old.into_list();
         let mut new = Conditions::new(Some(&list), &["A"], 2, at(2));
         new.summarise();
-        assert_eq!(new.get(READY).unwrap().message, "Reconciliation is in progress");
+        assert_eq!(
+            new.get(READY).unwrap().message,
+            "Reconciliation is in progress"
+        );
     }
 
     #[test]

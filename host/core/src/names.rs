@@ -51,6 +51,9 @@ mod tests {
 
     #[test]
     fn parts_cannot_be_shifted_into_each_other() {
-        assert_ne!(derived_suffix("ab", "c", "d", 0), derived_suffix("a", "bc", "d", 0));
+        assert_ne!(
+            derived_suffix("ab", "c", "d", 0),
+            derived_suffix("a", "bc", "d", 0)
+        );
     }
 }

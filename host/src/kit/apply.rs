@@ -85,25 +85,49 @@ impl Classified for WriteError {
 
 /// A kind of this project or of Kubernetes that lives in a namespace.
 pub trait Kind:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
 {
 }
 impl<K> Kind for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
 {
 }
 
 fn names<K: Kind>(object: &K) -> Result<(String, String), WriteError> {
-    let unnamed = |missing| WriteError::Unnamed { kind: K::kind(&()).into_owned(), missing };
+    let unnamed = |missing| WriteError::Unnamed {
+        kind: K::kind(&()).into_owned(),
+        missing,
+    };
     let name = object.meta().name.clone().ok_or_else(|| unnamed("name"))?;
-    let namespace = object.meta().namespace.clone().ok_or_else(|| unnamed("namespace"))?;
+    let namespace = object
+        .meta()
+        .namespace
+        .clone()
+        .ok_or_else(|| unnamed("namespace"))?;
     Ok((namespace, name))
 }
 
-fn refused<K: Kind>(verb: &'static str, namespace: &str, name: &str) -> impl FnOnce(kube::Error) -> WriteError {
+fn refused<K: Kind>(
+    verb: &'static str,
+    namespace: &str,
+    name: &str,
+) -> impl FnOnce(kube::Error) -> WriteError {
     let kind = K::kind(&()).into_owned();
     let name = format!("{namespace}/{name}");
-    move |source| WriteError::Refused { verb, kind, name, source: Box::new(source) }
+    move |source| WriteError::Refused {
+        verb,
+        kind,
+        name,
+        source: Box::new(source),
+    }
 }
 
 /// Creates or changes an object by server-side apply with force; returns what the server then holds.
@@ -126,9 +150,13 @@ pub async fn apply<K: Kind>(client: &Client, manager: &str, object: &K) -> Resul
         fields.remove("status");
     }
     let api: Api<K> = Api::namespaced(client.clone(), &namespace);
-    api.patch(&name, &PatchParams::apply(manager).force(), &Patch::Apply(&body))
-        .await
-        .map_err(refused::<K>("apply", &namespace, &name))
+    api.patch(
+        &name,
+        &PatchParams::apply(manager).force(),
+        &Patch::Apply(&body),
+    )
+    .await
+    .map_err(refused::<K>("apply", &namespace, &name))
 }
 
 /// Replaces fields of the status where they differ from what `observed` carries.
@@ -147,13 +175,18 @@ pub async fn write_status<K: Kind>(
     let (namespace, name) = names(observed)?;
     let current = serde_json::to_value(observed).unwrap_or(Value::Null);
     let current = current.get("status").cloned().unwrap_or(Value::Null);
-    let Value::Object(mut fields) = desired else { return Ok(false) };
+    let Value::Object(mut fields) = desired else {
+        return Ok(false);
+    };
     fields.retain(|key, value| current.get(key).unwrap_or(&Value::Null) != value);
     if fields.is_empty() {
         return Ok(false);
     }
     let api: Api<K> = Api::namespaced(client.clone(), &namespace);
-    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
     let body = json!({ "metadata": { "uid": observed.meta().uid }, "status": fields });
     match api.patch_status(&name, &params, &Patch::Merge(&body)).await {
         Ok(_) => Ok(true),
@@ -174,14 +207,24 @@ pub async fn patch_metadata<K: Kind>(
 ) -> Result<K, WriteError> {
     let (namespace, name) = names(observed)?;
     if let Some(fields) = metadata.as_object_mut() {
-        fields.insert("resourceVersion".to_owned(), json!(observed.meta().resource_version));
+        fields.insert(
+            "resourceVersion".to_owned(),
+            json!(observed.meta().resource_version),
+        );
         fields.insert("uid".to_owned(), json!(observed.meta().uid));
     }
     let api: Api<K> = Api::namespaced(client.clone(), &namespace);
-    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
-    api.patch(&name, &params, &Patch::Merge(&json!({ "metadata": metadata })))
-        .await
-        .map_err(refused::<K>("patch", &namespace, &name))
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(
+        &name,
+        &params,
+        &Patch::Merge(&json!({ "metadata": metadata })),
+    )
+    .await
+    .map_err(refused::<K>("patch", &namespace, &name))
 }
 
 /// Adds a finalizer if it is missing; returns whether it was.
@@ -199,7 +242,13 @@ pub async fn add_finalizer<K: Kind>(
     }
     let mut finalizers = observed.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
-    patch_metadata(client, manager, observed, json!({ "finalizers": finalizers })).await?;
+    patch_metadata(
+        client,
+        manager,
+        observed,
+        json!({ "finalizers": finalizers }),
+    )
+    .await?;
     Ok(true)
 }
 
@@ -216,8 +265,19 @@ pub async fn remove_finalizer<K: Kind>(
     if !observed.finalizers().iter().any(|f| f == finalizer) {
         return Ok(());
     }
-    let finalizers: Vec<&String> = observed.finalizers().iter().filter(|f| *f != finalizer).collect();
-    match patch_metadata(client, manager, observed, json!({ "finalizers": finalizers })).await {
+    let finalizers: Vec<&String> = observed
+        .finalizers()
+        .iter()
+        .filter(|f| *f != finalizer)
+        .collect();
+    match patch_metadata(
+        client,
+        manager,
+        observed,
+        json!({ "finalizers": finalizers }),
+    )
+    .await
+    {
         Err(error) if error.code() == Some(404) => Ok(()),
         other => other.map(|_| ()),
     }
@@ -233,8 +293,14 @@ pub async fn delete<K: Kind>(client: &Client, observed: &K) -> Result<(), WriteE
         return Ok(());
     }
     let api: Api<K> = Api::namespaced(client.clone(), &namespace);
-    let exactly = Preconditions { uid: observed.meta().uid.clone(), resource_version: None };
-    match api.delete(&name, &DeleteParams::default().preconditions(exactly)).await {
+    let exactly = Preconditions {
+        uid: observed.meta().uid.clone(),
+        resource_version: None,
+    };
+    match api
+        .delete(&name, &DeleteParams::default().preconditions(exactly))
+        .await
+    {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
         Err(source) => Err(refused::<K>("delete", &namespace, &name)(source)),

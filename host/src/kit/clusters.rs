@@ -34,7 +34,9 @@ pub enum ClusterError {
         source: Box<kube::Error>,
     },
     /// The Secret holds no usable kubeconfig.
-    #[error("Secret {secret} of DPUCluster {cluster} holds no usable kubeconfig under key admin.conf: {message}")]
+    #[error(
+        "Secret {secret} of DPUCluster {cluster} holds no usable kubeconfig under key admin.conf: {message}"
+    )]
     Malformed {
         /// `namespace/name` of the cluster.
         cluster: String,
@@ -74,39 +76,59 @@ impl DpuClusters {
     /// Reads Secrets with this client.
     #[must_use]
     pub fn new(management: Client) -> Self {
-        Self { management, cache: Arc::default() }
+        Self {
+            management,
+            cache: Arc::default(),
+        }
     }
 
     /// The client of the cluster `namespace/name` whose kubeconfig is in `secret`.
     ///
     /// # Errors
     /// [`ClusterError`] when there is no usable kubeconfig. That the cluster answers is not checked here.
-    pub async fn client(&self, namespace: &str, name: &str, secret: Option<&str>) -> Result<Client, ClusterError> {
+    pub async fn client(
+        &self,
+        namespace: &str,
+        name: &str,
+        secret: Option<&str>,
+    ) -> Result<Client, ClusterError> {
         let cluster = format!("{namespace}/{name}");
-        let secret_name = secret.ok_or_else(|| ClusterError::NoKubeconfig { cluster: cluster.clone() })?;
+        let secret_name = secret.ok_or_else(|| ClusterError::NoKubeconfig {
+            cluster: cluster.clone(),
+        })?;
         let secrets: Api<Secret> = Api::namespaced(self.management.clone(), namespace);
         let full_secret_name = format!("{namespace}/{secret_name}");
-        let secret = secrets.get(secret_name).await.map_err(|source| ClusterError::ReadSecret {
-            cluster: cluster.clone(),
-            secret: full_secret_name.clone(),
-            source: Box::new(source),
-        })?;
+        let secret = secrets
+            .get(secret_name)
+            .await
+            .map_err(|source| ClusterError::ReadSecret {
+                cluster: cluster.clone(),
+                secret: full_secret_name.clone(),
+                source: Box::new(source),
+            })?;
         let key = (namespace.to_owned(), name.to_owned());
         if let Some(cached) = self.cache.lock().await.get(&key)
             && cached.resource_version == secret.metadata.resource_version
         {
             return Ok(cached.client.clone());
         }
-        let malformed =
-            |message: String| ClusterError::Malformed { cluster: cluster.clone(), secret: full_secret_name.clone(), message };
+        let malformed = |message: String| ClusterError::Malformed {
+            cluster: cluster.clone(),
+            secret: full_secret_name.clone(),
+            message,
+        };
         let data = secret.data.unwrap_or_default();
         let text = KUBECONFIG_KEYS
             .iter()
             .find_map(|k| data.get(*k))
             .ok_or_else(|| malformed("the key is missing".to_owned()))?;
-        let text = std::str::from_utf8(&text.0).map_err(|_| malformed("it is not text".to_owned()))?;
+        let text =
+            std::str::from_utf8(&text.0).map_err(|_| malformed("it is not text".to_owned()))?;
         let client = connect(text).await.map_err(malformed)?;
-        let cached = Cached { resource_version: secret.metadata.resource_version, client: client.clone() };
+        let cached = Cached {
+            resource_version: secret.metadata.resource_version,
+            client: client.clone(),
+        };
         self.cache.lock().await.insert(key, cached);
         Ok(client)
     }
@@ -114,7 +136,8 @@ impl DpuClusters {
 
 /// The error names what is wrong without quoting the kubeconfig, which holds credentials.
 async fn connect(kubeconfig: &str) -> Result<Client, String> {
-    let parsed = Kubeconfig::from_yaml(kubeconfig).map_err(|_| "it is not a kubeconfig".to_owned())?;
+    let parsed =
+        Kubeconfig::from_yaml(kubeconfig).map_err(|_| "it is not a kubeconfig".to_owned())?;
     let mut config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
         .await
         .map_err(|_| "it has no usable context".to_owned())?;

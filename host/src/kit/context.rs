@@ -63,8 +63,13 @@ impl Mirrors {
             let (from, to) = entry
                 .split_once('=')
                 .filter(|(from, to)| !from.is_empty() && !to.is_empty())
-                .ok_or_else(|| format!("mirror {entry:?} is not of the form FROM_URL_PREFIX=TO_URL_PREFIX"))?;
-            pairs.push((from.trim_end_matches('/').to_owned(), to.trim_end_matches('/').to_owned()));
+                .ok_or_else(|| {
+                    format!("mirror {entry:?} is not of the form FROM_URL_PREFIX=TO_URL_PREFIX")
+                })?;
+            pairs.push((
+                from.trim_end_matches('/').to_owned(),
+                to.trim_end_matches('/').to_owned(),
+            ));
         }
         pairs.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
         Ok(Self(pairs))
@@ -90,11 +95,20 @@ mod tests {
 
     #[test]
     fn mirrors_replace_whole_path_segments() {
-        let mirrors =
-            Mirrors::parse(["https://example.com=http://m/a", "https://example.com/charts=http://m/b/"]).unwrap();
-        assert_eq!(mirrors.resolve("https://example.com/charts/index.yaml"), "http://m/b/index.yaml");
+        let mirrors = Mirrors::parse([
+            "https://example.com=http://m/a",
+            "https://example.com/charts=http://m/b/",
+        ])
+        .unwrap();
+        assert_eq!(
+            mirrors.resolve("https://example.com/charts/index.yaml"),
+            "http://m/b/index.yaml"
+        );
         assert_eq!(mirrors.resolve("https://example.com/x"), "http://m/a/x");
-        assert_eq!(mirrors.resolve("https://example.community/x"), "https://example.community/x");
+        assert_eq!(
+            mirrors.resolve("https://example.community/x"),
+            "https://example.community/x"
+        );
         assert!(Mirrors::parse(["nonsense"]).is_err());
     }
 }

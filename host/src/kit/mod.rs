@@ -14,7 +14,9 @@ mod context;
 mod failure;
 mod runner;
 
-pub use apply::{WriteError, add_finalizer, apply, delete, patch_metadata, remove_finalizer, write_status};
+pub use apply::{
+    WriteError, add_finalizer, apply, delete, patch_metadata, remove_finalizer, write_status,
+};
 pub use clusters::{ClusterError, DpuClusters};
 pub use context::{Context, Mirrors, Settings};
 pub use failure::{Classified, Retry};

@@ -110,13 +110,18 @@ impl Backoff {
     fn next(&self, key: String) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key).or_default();
-        let pause = BACKOFF_FIRST.saturating_mul(1 << (*count).min(16)).min(BACKOFF_MAX);
+        let pause = BACKOFF_FIRST
+            .saturating_mul(1 << (*count).min(16))
+            .min(BACKOFF_MAX);
         *count = count.saturating_add(1);
         pause
     }
 
     fn forget(&self, key: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }
 

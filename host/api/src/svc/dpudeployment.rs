@@ -222,7 +222,11 @@ pub struct Switch {
     #[schemars(length(min = 1, max = 50))]
     pub ports: Vec<SwitchPort>,
     /// MTU of the interfaces on this switch, in bytes.
-    #[serde(rename = "serviceMTU", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "serviceMTU",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "mtu_schema")]
     pub service_mtu: Option<i64>,
 }
