@@ -190,16 +190,20 @@ pub(crate) fn finish_crd(crd: &mut CustomResourceDefinition) {
             ("apiVersion", "Version of the schema of this object."),
             ("kind", "Kind of this object."),
         ] {
-            let mut property = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps::default();
-            property.type_ = Some("string".to_owned());
-            property.description = Some(kind.to_owned());
+            let property = Props {
+                type_: Some("string".to_owned()),
+                description: Some(kind.to_owned()),
+                ..Props::default()
+            };
             root.properties
                 .get_or_insert_default()
                 .entry(name.to_owned())
                 .or_insert(property);
         }
-        let mut metadata = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps::default();
-        metadata.type_ = Some("object".to_owned());
+        let metadata = Props {
+            type_: Some("object".to_owned()),
+            ..Props::default()
+        };
         root.properties
             .get_or_insert_default()
             .entry("metadata".to_owned())

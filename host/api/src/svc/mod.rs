@@ -4,21 +4,55 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 mod dpudeployment;
+mod dpuservice;
+mod dpuservicechain;
 mod dpuserviceconfiguration;
+mod dpuservicecredentialrequest;
+mod dpuserviceinterface;
+mod dpuserviceipam;
+mod dpuservicenad;
 mod dpuservicetemplate;
+mod servicechain;
+mod serviceinterface;
 mod shared;
 
 pub use dpudeployment::{
     DpuDeployment, DpuDeploymentSpec, DpuDeploymentStatus, DpuSetStrategy, DpuSetTemplate, Dpus,
     LocalDependency, RollingUpdate, ServiceChains, ServicePort, ServiceRef, Switch, SwitchPort,
 };
+pub use dpuservice::{DpuService, DpuServiceSpec, DpuServiceStatus, ServiceDaemonSet};
+pub use dpuservicechain::{
+    DpuServiceChain, DpuServiceChainSpec, DpuServiceChainStatus, ServiceChainSetTemplate,
+};
 pub use dpuserviceconfiguration::{
     ConfigPort, ConfigPorts, ConfigurationDaemonSet, DpuServiceConfiguration,
     DpuServiceConfigurationSpec, DpuServiceConfigurationStatus, ServiceConfiguration,
     ServiceInterfaceTemplate, ValuesOnly,
 };
+pub use dpuservicecredentialrequest::{
+    DpuServiceCredentialRequest, DpuServiceCredentialRequestSpec,
+    DpuServiceCredentialRequestStatus, NamespacedReference,
+};
+pub use dpuserviceinterface::{
+    DpuServiceInterface, DpuServiceInterfaceSpec, DpuServiceInterfaceStatus,
+    ServiceInterfaceSetTemplate,
+};
+pub use dpuserviceipam::{
+    DpuClusterAllocation, DpuServiceIpam, DpuServiceIpamSpec, DpuServiceIpamStatus, IpRange,
+    IpamRoute, Ipv4Network, Ipv4Subnet,
+};
+pub use dpuservicenad::{ChainedCni, DpuServiceNad, DpuServiceNadSpec, DpuServiceNadStatus};
 pub use dpuservicetemplate::{
     DpuServiceTemplate, DpuServiceTemplateSpec, DpuServiceTemplateStatus,
+};
+pub use servicechain::{
+    ChainPort, ChainSwitch, ServiceChain, ServiceChainSet, ServiceChainSetSpec,
+    ServiceChainSetStatus, ServiceChainSpec, ServiceChainStatus, ServiceChainTemplateObject,
+};
+pub use serviceinterface::{
+    InterfaceType, NicSelector, Ovn, PatchDef, PciSelector, Pf, Physical, ServiceDef,
+    ServiceInterface, ServiceInterfaceSet, ServiceInterfaceSetSpec, ServiceInterfaceSetStatus,
+    ServiceInterfaceSpec, ServiceInterfaceStatus, ServiceInterfaceTemplateObject, Vf, Vlan,
 };
 pub use shared::{ChartSource, HelmChart, InterfacePort, Ipam, ServiceSecurity, UpgradePolicy};
 
@@ -28,7 +62,17 @@ pub const GROUP: &str = "svc.dpu.nvidia.com";
 pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         DpuDeployment::crd(),
+        DpuService::crd(),
+        DpuServiceChain::crd(),
         DpuServiceConfiguration::crd(),
+        DpuServiceCredentialRequest::crd(),
+        DpuServiceInterface::crd(),
+        DpuServiceIpam::crd(),
+        DpuServiceNad::crd(),
         DpuServiceTemplate::crd(),
+        ServiceChain::crd(),
+        ServiceChainSet::crd(),
+        ServiceInterface::crd(),
+        ServiceInterfaceSet::crd(),
     ]
 }
