@@ -20,6 +20,7 @@
 
 pub mod conditions;
 pub mod names;
+pub mod quantity;
 pub mod selectors;
 
 pub mod dpudeployment;

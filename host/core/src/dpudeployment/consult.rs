@@ -1,0 +1,662 @@
+//! Asks the plugins, in the order of the dependencies, and names every revision on the way.
+//!
+//! The answers are checked like any input from outside before a plan is made of them.
+
+use super::build::{current_service_id, node_label_key, service_id};
+use super::digest::{VersionDigest, chain_digest, service_digest};
+use super::rollout::{Case, Choice, Rules, choose};
+use super::validate::{Service, Validated};
+use crate::conditions::{is_true, is_true_for};
+use dpf_api::conditions::dpudeployment as types;
+use dpf_api::conditions::{READY, reasons};
+use dpf_api::keys::{annotations, labels};
+use dpf_api::svc::{ChainSwitch, DpuService, DpuServiceChain};
+use dpf_stage::{
+    ChainRequest, ChainResponse, ChainService, CheckRequest, CheckService, DeploymentRef, Failure,
+    Finding, MergeDependency, MergeRequest, MergeResponse, MergeService, PortSpec, Provided,
+    Resources, Severity, SwitchSpec,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Why a plugin gave no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// The user's input is wrong.
+    Input(Failure),
+    /// The plugin itself failed.
+    Fault {
+        /// One CamelCase word.
+        reason: String,
+        /// Which plugin, what happened, and what to do.
+        message: String,
+    },
+}
+
+/// The replaceable stages. The host runs plugins behind it; tests may run their logic natively.
+pub trait Stages {
+    /// Merges and renders the values of one service.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    fn merge(
+        &self,
+        service: &Service<'_>,
+        request: &MergeRequest,
+    ) -> Result<MergeResponse, Refusal>;
+    /// Checks versions and resources.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    fn check(&self, request: &CheckRequest) -> Result<Vec<Finding>, Refusal>;
+    /// Builds the switches of the chain.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, Refusal>;
+}
+
+/// One service as it shall be.
+#[derive(Clone, Debug)]
+pub struct ServiceRevision<'a> {
+    /// The service.
+    pub service: Service<'a>,
+    /// Its version digest.
+    pub digest: VersionDigest,
+    /// The merged values.
+    pub values: Option<Value>,
+    /// Which object.
+    pub choice: Choice<'a, DpuService>,
+    /// `spec.serviceID` of that object.
+    pub service_id: String,
+    /// Dependencies that are not ready, each with what is known of it. Not empty: nothing of the service is written.
+    pub waits_for: Vec<String>,
+    /// Label key on the nodes where this revision runs.
+    pub node_label_key: String,
+    /// Label value on those nodes.
+    pub node_label_value: String,
+}
+
+impl ServiceRevision<'_> {
+    /// Whether nodes are disturbed by this revision in this pass.
+    #[must_use]
+    pub fn disturbs(&self) -> bool {
+        match self.choice.case {
+            Case::Current => !self.choice.retained.is_empty(),
+            Case::InPlace => false,
+            Case::New => self.service.disruptive(),
+        }
+    }
+}
+
+/// The chain as it shall be.
+#[derive(Clone, Debug)]
+pub struct ChainRevision<'a> {
+    /// Its version digest.
+    pub digest: VersionDigest,
+    /// Its switches.
+    pub switches: Vec<ChainSwitch>,
+    /// Which object.
+    pub choice: Choice<'a, DpuServiceChain>,
+    /// Whether nodes are disturbed by this revision in this pass.
+    pub disturbs: bool,
+}
+
+/// All that plugins and naming add to a valid deployment.
+#[derive(Clone, Debug)]
+pub struct Advice<'a> {
+    /// The services, dependencies first.
+    pub services: Vec<ServiceRevision<'a>>,
+    /// The chain, if the deployment has one.
+    pub chain: Option<ChainRevision<'a>>,
+    /// Warnings of the plugins.
+    pub warnings: Vec<Finding>,
+}
+
+/// A step that ended the pass: its conditions are false, later steps did not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Condition types that hold before the failing ones.
+    pub passed: Vec<&'static str>,
+    /// Failing condition type, reason, message.
+    pub failed: Vec<(&'static str, &'static str, String)>,
+    /// Whether a plugin is to blame: then trying again may help.
+    pub fault: bool,
+}
+
+/// Consults all stages.
+///
+/// # Errors
+/// [`Rejection`] of the first step that fails.
+pub fn consult<'a>(
+    validated: &Validated<'a>,
+    stages: &dyn Stages,
+) -> Result<Advice<'a>, Rejection> {
+    let mut warnings = check(validated, stages)?;
+    let mut revisions: Vec<ServiceRevision<'a>> = Vec::with_capacity(validated.services.len());
+    let mut problems = Vec::new();
+    for service in &validated.services {
+        if service
+            .dependencies()
+            .any(|d| !revisions.iter().any(|r| r.service.name == d))
+        {
+            // A dependency failed in this pass; its message says why.
+            continue;
+        }
+        let request = merge_request(validated, service, &revisions);
+        match stages.merge(service, &request) {
+            Ok(response) => {
+                warnings.extend(response.findings.clone());
+                revisions.push(revision(validated, service, response, &revisions));
+            }
+            Err(refusal) => problems.push((service.name, refusal)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(services_rejected(&problems));
+    }
+    let chain = build_chain(validated, stages, &revisions, &mut warnings)?;
+    Ok(Advice {
+        services: revisions,
+        chain,
+        warnings,
+    })
+}
+
+fn deployment_ref(validated: &Validated<'_>) -> DeploymentRef {
+    DeploymentRef {
+        namespace: validated.namespace.to_owned(),
+        name: validated.name.to_owned(),
+    }
+}
+
+/// Fields of findings that concern resources; every other finding concerns versions.
+const RESOURCE_FIELDS: [&str; 3] = [
+    "spec.resourceRequirements",
+    "spec.dpuResources",
+    "spec.systemReservedResources",
+];
+
+fn check(validated: &Validated<'_>, stages: &dyn Stages) -> Result<Vec<Finding>, Rejection> {
+    let findings = stages
+        .check(&check_request(validated))
+        .map_err(|refusal| Rejection {
+            passed: vec![types::PREREQUISITES_READY],
+            fault: matches!(refusal, Refusal::Fault { .. }),
+            failed: vec![(
+                types::VERSION_MATCHING_READY,
+                reasons::ERROR,
+                occurred(&refusal_text(&refusal)),
+            )],
+        })?;
+    let (errors, warnings): (Vec<Finding>, Vec<Finding>) = findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Error);
+    if errors.is_empty() {
+        return Ok(warnings);
+    }
+    let (resources, versions): (Vec<Finding>, Vec<Finding>) =
+        errors.into_iter().partition(|finding| {
+            RESOURCE_FIELDS
+                .iter()
+                .any(|field| finding.field.starts_with(field))
+        });
+    let mut rejection = Rejection {
+        passed: vec![types::PREREQUISITES_READY],
+        failed: Vec::new(),
+        fault: false,
+    };
+    for (type_, reason, findings) in [
+        (types::VERSION_MATCHING_READY, reasons::ERROR, versions),
+        (types::RESOURCE_FITTING_READY, reasons::FAILURE, resources),
+    ] {
+        if findings.is_empty() {
+            rejection.passed.push(type_);
+        } else {
+            let texts = findings
+                .into_iter()
+                .map(|finding| finding.message)
+                .collect();
+            rejection
+                .failed
+                .push((type_, reason, occurred(&aggregate(texts))));
+        }
+    }
+    Err(rejection)
+}
+
+fn check_request(validated: &Validated<'_>) -> CheckRequest {
+    let text_pairs = |list: Option<&dpf_api::ResourceList>| {
+        list.into_iter()
+            .flatten()
+            .map(|(name, amount)| (name.clone(), amount.0.clone()))
+            .collect()
+    };
+    let flavor = &validated.flavor.spec;
+    let doca = validated
+        .bfb
+        .status
+        .as_ref()
+        .and_then(|s| s.versions.as_ref())
+        .and_then(|v| v.doca.clone());
+    CheckRequest {
+        deployment: deployment_ref(validated),
+        services: {
+            let mut services: Vec<CheckService> = validated
+                .services
+                .iter()
+                .map(|service| CheckService {
+                    name: service.name.to_owned(),
+                    template: service.reference.service_template.clone(),
+                    constraints: service
+                        .template
+                        .status
+                        .as_ref()
+                        .and_then(|s| s.versions.clone())
+                        .unwrap_or_default(),
+                    resource_requirements: text_pairs(
+                        service.template.spec.resource_requirements.as_ref(),
+                    ),
+                    in_cluster: service.in_cluster(),
+                })
+                .collect();
+            services.sort_by(|a, b| a.name.cmp(&b.name));
+            services
+        },
+        provided: Provided {
+            kind: "BFB".to_owned(),
+            name: validated.bfb.metadata.name.clone().unwrap_or_default(),
+            versions: doca
+                .filter(|version| !version.is_empty())
+                .map(|version| (annotations::DOCA_VERSION.to_owned(), version))
+                .into_iter()
+                .collect(),
+        },
+        resources: flavor.dpu_resources.as_ref().map(|total| Resources {
+            flavor: validated.flavor.metadata.name.clone().unwrap_or_default(),
+            total: text_pairs(Some(total)),
+            reserved: text_pairs(flavor.system_reserved_resources.as_ref()),
+        }),
+        ..CheckRequest::default()
+    }
+}
+
+fn merge_request(
+    validated: &Validated<'_>,
+    service: &Service<'_>,
+    revisions: &[ServiceRevision<'_>],
+) -> MergeRequest {
+    let settings = service.configuration.spec.service_configuration.as_ref();
+    MergeRequest {
+        deployment: deployment_ref(validated),
+        service: MergeService {
+            name: service.name.to_owned(),
+            template: service.reference.service_template.clone(),
+            configuration: service.reference.service_configuration.clone(),
+        },
+        template_values: service
+            .template
+            .spec
+            .helm_chart
+            .values
+            .as_ref()
+            .map(|v| v.0.clone()),
+        configuration_values: settings
+            .and_then(|s| s.helm_chart.as_ref())
+            .and_then(|chart| chart.values.as_ref())
+            .map(|v| v.0.clone()),
+        render: service.dependencies().next().is_some(),
+        delimiters: service
+            .configuration
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(annotations::TEMPLATE_DELIMITER).cloned()),
+        dependencies: service
+            .dependencies()
+            .filter_map(|dependency| revisions.iter().find(|r| r.service.name == dependency))
+            .map(|revision| MergeDependency {
+                name: revision.service.name.to_owned(),
+                object_name: revision.choice.name.clone(),
+                namespace: validated.namespace.to_owned(),
+            })
+            .collect(),
+        ..MergeRequest::default()
+    }
+}
+
+fn revision<'a>(
+    validated: &Validated<'a>,
+    service: &Service<'a>,
+    response: MergeResponse,
+    earlier: &[ServiceRevision<'a>],
+) -> ServiceRevision<'a> {
+    let digest = service_digest(
+        &service.configuration.spec,
+        response.configuration_values.as_ref(),
+        &service.template.spec,
+    );
+    let choice = choose(
+        validated
+            .observed
+            .services
+            .iter()
+            .filter(|object| belongs_to(object, service.name)),
+        Rules {
+            digest: &digest,
+            disruptive: service.disruptive(),
+            history_limit: history_limit(validated),
+            base: service.name,
+            owner_uid: validated.uid,
+        },
+        service_digest_of,
+        |object| {
+            is_true(
+                object.status.as_ref().and_then(|s| s.conditions.as_deref()),
+                READY,
+            )
+        },
+    );
+    // What runs already goes on running when a dependency has a bad moment.
+    let waits_for = match choice.case {
+        Case::Current => Vec::new(),
+        Case::InPlace | Case::New => unready_dependencies(service, earlier),
+    };
+    let mut revision = ServiceRevision {
+        service_id: service_id(validated.name, service.name, &digest),
+        node_label_key: node_label_key(validated, service),
+        node_label_value: choice.name.clone(),
+        service: service.clone(),
+        digest,
+        values: response.values,
+        choice,
+        waits_for,
+    };
+    keep_what_runs(&mut revision);
+    revision
+}
+
+/// Older objects keep what their pods carry: the label of their nodes, and a service ID of the older form.
+fn keep_what_runs(revision: &mut ServiceRevision<'_>) {
+    let running = match revision.choice.case {
+        Case::Current | Case::InPlace => revision.choice.existing,
+        // A service that waits for its dependencies leaves the newest older revision where it is.
+        Case::New if !revision.waits_for.is_empty() => revision.choice.retained.first().copied(),
+        Case::New => None,
+    };
+    let Some(running) = running else { return };
+    if let Some(value) = super::build::selector_value(running, &revision.node_label_key) {
+        revision.node_label_value = value;
+    }
+    if let Some(id) = current_service_id(running, &revision.choice.case) {
+        revision.service_id = id;
+    }
+}
+
+fn unready_dependencies(service: &Service<'_>, earlier: &[ServiceRevision<'_>]) -> Vec<String> {
+    service
+        .dependencies()
+        .filter_map(|name| {
+            let dependency = earlier.iter().find(|r| r.service.name == name)?;
+            let current = dependency
+                .choice
+                .existing
+                .filter(|_| dependency.choice.case == Case::Current);
+            match current {
+                Some(object)
+                    if is_true_for(
+                        object.status.as_ref().and_then(|s| s.conditions.as_deref()),
+                        READY,
+                        object.metadata.generation,
+                    ) =>
+                {
+                    None
+                }
+                Some(_) => Some(format!(
+                    "{name} (DPUService {} is not Ready)",
+                    dependency.choice.name
+                )),
+                None => Some(format!(
+                    "{name} (DPUService {} is being created)",
+                    dependency.choice.name
+                )),
+            }
+        })
+        .collect()
+}
+
+/// Whether a DPUService is a revision of this service: by label, or for objects older than the label by name.
+pub(super) fn belongs_to(object: &DpuService, service: &str) -> bool {
+    match object
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(labels::DPUDEPLOYMENT_SERVICE))
+    {
+        Some(value) => value == service,
+        None => object
+            .metadata
+            .name
+            .as_deref()
+            .and_then(|name| name.rsplit_once('-'))
+            .is_some_and(|(base, suffix)| base == service && suffix.len() == 5),
+    }
+}
+
+fn service_digest_of(object: &DpuService) -> Option<&str> {
+    object
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(annotations::DPUSERVICE_VERSION)
+        .map(String::as_str)
+}
+
+/// `spec.revisionHistoryLimit`; the schema's default when the server did not fill it.
+fn history_limit(validated: &Validated<'_>) -> usize {
+    let limit = validated
+        .observed
+        .deployment
+        .spec
+        .revision_history_limit
+        .unwrap_or(10);
+    usize::try_from(limit.max(1)).unwrap_or(1)
+}
+
+fn build_chain<'a>(
+    validated: &Validated<'a>,
+    stages: &dyn Stages,
+    revisions: &[ServiceRevision<'a>],
+    warnings: &mut Vec<Finding>,
+) -> Result<Option<ChainRevision<'a>>, Rejection> {
+    let Some(chains) = &validated.observed.deployment.spec.service_chains else {
+        return Ok(None);
+    };
+    let response = stages
+        .build_chain(&chain_request(validated, revisions))
+        .map_err(|refusal| Rejection {
+            passed: vec![
+                types::PREREQUISITES_READY,
+                types::VERSION_MATCHING_READY,
+                types::RESOURCE_FITTING_READY,
+            ],
+            fault: matches!(refusal, Refusal::Fault { .. }),
+            failed: vec![(
+                types::DPUSERVICECHAINS_RECONCILED,
+                reasons::ERROR,
+                occurred(&refusal_text(&refusal)),
+            )],
+        })?;
+    warnings.extend(response.findings);
+    let ids: BTreeMap<String, String> = revisions
+        .iter()
+        .map(|r| (r.service.name.to_owned(), r.service_id.clone()))
+        .collect();
+    let digest = chain_digest(&chains.switches, &ids);
+    let ports = chains
+        .switches
+        .iter()
+        .flat_map(|switch| &switch.ports)
+        .filter_map(|port| port.service.as_ref());
+    let by_service = ports
+        .filter_map(|port| revisions.iter().find(|r| r.service.name == port.name))
+        .any(ServiceRevision::disturbs);
+    let disruptive = chains.upgrade_policy.disruptive() || by_service;
+    let choice = choose(
+        &validated.observed.chains,
+        Rules {
+            digest: &digest,
+            disruptive,
+            history_limit: history_limit(validated),
+            base: validated.name,
+            owner_uid: validated.uid,
+        },
+        |chain| {
+            chain
+                .metadata
+                .annotations
+                .as_ref()?
+                .get(annotations::DPUSERVICECHAIN_VERSION)
+                .map(String::as_str)
+        },
+        |chain| {
+            is_true(
+                chain.status.as_ref().and_then(|s| s.conditions.as_deref()),
+                READY,
+            )
+        },
+    );
+    let disturbs = match choice.case {
+        Case::Current => !choice.retained.is_empty(),
+        Case::InPlace => false,
+        Case::New => disruptive,
+    };
+    let switches = response
+        .switches
+        .into_iter()
+        .map(super::build::chain_switch)
+        .collect();
+    Ok(Some(ChainRevision {
+        digest,
+        switches,
+        choice,
+        disturbs,
+    }))
+}
+
+fn chain_request(validated: &Validated<'_>, revisions: &[ServiceRevision<'_>]) -> ChainRequest {
+    let switches = validated
+        .observed
+        .deployment
+        .spec
+        .service_chains
+        .iter()
+        .flat_map(|chains| &chains.switches);
+    ChainRequest {
+        deployment: deployment_ref(validated),
+        switches: switches
+            .map(|switch| SwitchSpec {
+                ports: switch.ports.iter().filter_map(port_spec).collect(),
+                service_mtu: switch.service_mtu.and_then(|mtu| u32::try_from(mtu).ok()),
+            })
+            .collect(),
+        services: revisions
+            .iter()
+            .map(|revision| ChainService {
+                name: revision.service.name.to_owned(),
+                service_id: revision.service_id.clone(),
+                interfaces: revision
+                    .service
+                    .configuration
+                    .spec
+                    .interfaces
+                    .iter()
+                    .flatten()
+                    .map(|interface| interface.name.clone())
+                    .collect(),
+            })
+            .collect(),
+        ..ChainRequest::default()
+    }
+}
+
+fn port_spec(port: &dpf_api::svc::SwitchPort) -> Option<PortSpec> {
+    let ipam = |ipam: &Option<dpf_api::svc::Ipam>| {
+        ipam.as_ref().map(|ipam| dpf_stage::Ipam {
+            match_labels: ipam.match_labels.clone(),
+            default_gateway: ipam.default_gateway,
+            set_default_route: ipam.set_default_route,
+        })
+    };
+    match (&port.service, &port.service_interface) {
+        (Some(service), _) => Some(PortSpec::Service {
+            name: service.name.clone(),
+            interface: service.interface.clone(),
+            ipam: ipam(&service.ipam),
+        }),
+        (None, Some(selected)) => Some(PortSpec::ServiceInterface {
+            match_labels: selected.match_labels.clone(),
+            ipam: ipam(&selected.ipam),
+        }),
+        (None, None) => None,
+    }
+}
+
+fn services_rejected(problems: &[(&str, Refusal)]) -> Rejection {
+    let texts = problems
+        .iter()
+        .map(|(service, refusal)| {
+            format!(
+                "failed to template DPUService {service}: {}",
+                refusal_text(refusal)
+            )
+        })
+        .collect();
+    Rejection {
+        passed: vec![
+            types::PREREQUISITES_READY,
+            types::VERSION_MATCHING_READY,
+            types::RESOURCE_FITTING_READY,
+        ],
+        failed: vec![(
+            types::DPUSERVICES_RECONCILED,
+            reasons::ERROR,
+            occurred(&aggregate(texts)),
+        )],
+        fault: problems
+            .iter()
+            .any(|(_, refusal)| matches!(refusal, Refusal::Fault { .. })),
+    }
+}
+
+fn refusal_text(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Input(failure) if failure.findings.is_empty() => failure.message.clone(),
+        Refusal::Input(failure) => {
+            let details = failure
+                .findings
+                .iter()
+                .map(|f| format!("{} {}: {}", f.object, f.field, f.message))
+                .collect();
+            aggregate(details)
+        }
+        Refusal::Fault { reason, message } => format!("{reason}: {message}"),
+    }
+}
+
+/// One text stays as it is; several become `[a, b]` without duplicates, as Kubernetes shows lists of errors.
+#[must_use]
+pub fn aggregate(mut texts: Vec<String>) -> String {
+    let mut seen = std::collections::BTreeSet::new();
+    texts.retain(|text| seen.insert(text.clone()));
+    match texts.as_slice() {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
+}
+
+/// The form in which conditions show an error.
+#[must_use]
+pub fn occurred(text: &str) -> String {
+    format!("Error occurred: {text}")
+}

@@ -1,0 +1,658 @@
+//! What to write, in which order, and what we wait for.
+
+use super::build;
+use super::consult::{Advice, ServiceRevision};
+use super::digest::deployment_digest;
+use super::observed::Observed;
+use super::rollout::{Case, Rules, choose};
+use super::validate::Validated;
+use crate::conditions::{is_true, is_true_for};
+use dpf_api::conditions::READY;
+use dpf_api::keys::{annotations, finalizers, labels};
+use dpf_api::provisioning::DpuSet;
+use dpf_api::svc::{DpuService, DpuServiceChain, DpuServiceInterface};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Looks again after this many seconds while a rollout or a deletion is under way, should an event be missed.
+const SAFETY_REQUEUE_SECONDS: u64 = 30;
+
+/// Kinds of objects that a deployment refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum DependencyKind {
+    /// BFB.
+    Bfb,
+    /// DPUFlavor.
+    Flavor,
+    /// DPUServiceTemplate.
+    Template,
+    /// DPUServiceConfiguration.
+    Configuration,
+}
+
+/// Kinds of objects that a deployment owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum ChildKind {
+    /// DPUService.
+    Service,
+    /// DPUServiceInterface.
+    Interface,
+    /// DPUServiceChain.
+    Chain,
+    /// DPUSet.
+    Set,
+}
+
+/// One write. The order of a plan's actions is the order in which they are carried out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Action {
+    /// Put the finalizer on the deployment.
+    AddFinalizer,
+    /// Put finalizer and label on an object the deployment refers to.
+    Mark {
+        /// Its kind.
+        kind: DependencyKind,
+        /// Its name.
+        name: String,
+    },
+    /// Take label, and with the last label the finalizer, from an object.
+    Unmark {
+        /// Its kind.
+        kind: DependencyKind,
+        /// Its name.
+        name: String,
+    },
+    /// Stop the controller of an older revision from changing anything.
+    Pause {
+        /// Name of the DPUService.
+        service: String,
+    },
+    /// Let the controller of a DPUService go on.
+    Unpause {
+        /// Name of the DPUService.
+        service: String,
+    },
+    /// Create or change a DPUService.
+    ApplyService(Box<DpuService>),
+    /// Create or change a DPUServiceInterface.
+    ApplyInterface {
+        /// The interface.
+        interface: Box<DpuServiceInterface>,
+        /// The DPUService that owns it besides the deployment.
+        service: String,
+    },
+    /// Create or change the DPUServiceChain.
+    ApplyChain(Box<DpuServiceChain>),
+    /// Create or change a DPUSet.
+    ApplySet(Box<DpuSet>),
+    /// Delete a child.
+    Delete {
+        /// Its kind.
+        kind: ChildKind,
+        /// Its name.
+        name: String,
+    },
+    /// Let the deployment go.
+    RemoveFinalizer,
+}
+
+/// What the deployment waits for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Services that are not created yet, each with the dependencies it waits for.
+    pub waiting_services: BTreeMap<String, Vec<String>>,
+    /// Older revisions that stay until their replacement is ready, each with what holds them.
+    pub held_revisions: BTreeMap<String, String>,
+    /// Names of the children that make up the desired state.
+    pub desired: BTreeMap<ChildKind, BTreeSet<String>>,
+    /// While deleting: how many children of a kind are left.
+    pub remaining: Option<BTreeMap<ChildKind, usize>>,
+    /// Warnings of plugins.
+    pub warnings: Vec<String>,
+}
+
+/// What to do and what we wait for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Plan {
+    /// The writes, in order.
+    pub actions: Vec<Action>,
+    /// What we wait for.
+    pub report: Report,
+    /// Look again after so many seconds even if nothing happens.
+    pub requeue_seconds: Option<u64>,
+}
+
+/// Plans one pass.
+#[must_use]
+pub fn plan(validated: &Validated<'_>, advice: &Advice<'_>) -> Plan {
+    let mut plan = Plan::default();
+    plan.report.warnings = advice
+        .warnings
+        .iter()
+        .map(|w| format!("{} {}: {}", w.object, w.field, w.message))
+        .collect();
+    mark_dependencies(validated.observed, &mut plan);
+
+    let mut keep = BTreeSet::new();
+    for revision in &advice.services {
+        plan_service(validated, revision, &mut keep, &mut plan);
+    }
+    plan_chain(validated, advice, &mut plan);
+    plan_sets(validated, advice, &mut plan);
+    delete_leftovers(validated, &keep, &mut plan);
+    let rolling = advice
+        .services
+        .iter()
+        .any(|r| r.choice.case != Case::Current || !r.choice.retained.is_empty())
+        || advice
+            .chain
+            .as_ref()
+            .is_some_and(|c| c.choice.case != Case::Current || !c.choice.retained.is_empty());
+    plan.requeue_seconds =
+        (rolling || !plan.report.waiting_services.is_empty()).then_some(SAFETY_REQUEUE_SECONDS);
+    plan
+}
+
+fn name_of(object: &impl Resource) -> String {
+    object.meta().name.clone().unwrap_or_default()
+}
+
+fn desire(plan: &mut Plan, kind: ChildKind, name: &str) {
+    plan.report
+        .desired
+        .entry(kind)
+        .or_default()
+        .insert(name.to_owned());
+}
+
+/// Plans one service and its interfaces. `keep` collects the names of all objects that must not be deleted.
+fn plan_service(
+    validated: &Validated<'_>,
+    revision: &ServiceRevision<'_>,
+    keep: &mut BTreeSet<(ChildKind, String)>,
+    plan: &mut Plan,
+) {
+    let choice = &revision.choice;
+    keep.extend(
+        choice
+            .retained
+            .iter()
+            .map(|old| (ChildKind::Service, name_of(*old))),
+    );
+    keep.insert((ChildKind::Service, choice.name.clone()));
+    desire(plan, ChildKind::Service, &choice.name);
+    if !revision.waits_for.is_empty() {
+        plan.report
+            .waiting_services
+            .insert(revision.service.name.to_owned(), revision.waits_for.clone());
+        // Nothing of this service is touched, not even what exceeds the history.
+        keep.extend(
+            choice
+                .surplus
+                .iter()
+                .map(|old| (ChildKind::Service, name_of(*old))),
+        );
+        keep_interfaces_of(validated, revision.service.name, keep, |_| true);
+        return;
+    }
+    if choice.case == Case::New {
+        for old in choice
+            .retained
+            .iter()
+            .filter(|old| old.spec.paused != Some(true))
+        {
+            plan.actions.push(Action::Pause {
+                service: name_of(*old),
+            });
+        }
+    }
+    let interfaces = choose_interfaces(validated, revision);
+    let names = interfaces.iter().map(|i| i.name_any()).collect();
+    plan.actions
+        .push(Action::ApplyService(Box::new(build::service(
+            validated, revision, names,
+        ))));
+    for interface in interfaces {
+        let name = interface.name_any();
+        desire(plan, ChildKind::Interface, &name);
+        keep.insert((ChildKind::Interface, name));
+        plan.actions.push(Action::ApplyInterface {
+            interface: Box::new(interface),
+            service: choice.name.clone(),
+        });
+    }
+    let old: BTreeSet<String> = choice
+        .retained
+        .iter()
+        .map(|old| name_of(*old))
+        .filter(|name| *name != choice.name)
+        .collect();
+    if old.is_empty() {
+        return;
+    }
+    let replaced = choice.case == Case::Current
+        && choice.existing.is_some_and(service_ready)
+        && sets_behind(
+            validated,
+            &revision.node_label_key,
+            &revision.node_label_value,
+        )
+        .is_empty();
+    if replaced {
+        for service in &old {
+            keep.remove(&(ChildKind::Service, service.clone()));
+        }
+        return;
+    }
+    for service in &old {
+        plan.report.held_revisions.insert(
+            format!("DPUService {service}"),
+            held_by(validated, revision),
+        );
+    }
+    keep_interfaces_of(validated, revision.service.name, keep, |interface| {
+        interface
+            .owner_references()
+            .iter()
+            .any(|owner| owner.kind == "DPUService" && old.contains(&owner.name))
+    });
+}
+
+fn service_ready(service: &DpuService) -> bool {
+    let conditions = service
+        .status
+        .as_ref()
+        .and_then(|s| s.conditions.as_deref());
+    is_true_for(conditions, READY, service.metadata.generation)
+}
+
+fn held_by(validated: &Validated<'_>, revision: &ServiceRevision<'_>) -> String {
+    if !revision.choice.existing.is_some_and(service_ready) || revision.choice.case != Case::Current
+    {
+        return format!("DPUService {} is not Ready", revision.choice.name);
+    }
+    let behind = sets_behind(
+        validated,
+        &revision.node_label_key,
+        &revision.node_label_value,
+    );
+    format!("DPUSets are not Ready with it: {}", behind.join(", "))
+}
+
+/// Names of the sets that are not ready with this label.
+fn sets_behind(validated: &Validated<'_>, key: &str, value: &str) -> Vec<String> {
+    validated
+        .observed
+        .sets
+        .iter()
+        .filter(|set| set.metadata.deletion_timestamp.is_none())
+        .filter(|set| {
+            let conditions = set.status.as_ref().and_then(|s| s.conditions.as_deref());
+            let labelled = set
+                .spec
+                .dpu_template
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.cluster.as_ref())
+                .and_then(|cluster| cluster.node_labels.as_ref())
+                .is_some_and(|labels| labels.get(key).is_some_and(|found| found == value));
+            !(labelled && is_true_for(conditions, READY, set.metadata.generation))
+        })
+        .map(|set| name_of(set))
+        .collect()
+}
+
+/// Interfaces of one service that exist, by label.
+fn interfaces_of<'a>(
+    validated: &Validated<'a>,
+    service: &str,
+) -> impl Iterator<Item = &'a DpuServiceInterface> {
+    validated
+        .observed
+        .interfaces
+        .iter()
+        .filter(move |interface| {
+            interface
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(labels::DPUDEPLOYMENT_SERVICE))
+                .is_some_and(|s| s == service)
+        })
+}
+
+fn keep_interfaces_of(
+    validated: &Validated<'_>,
+    service: &str,
+    keep: &mut BTreeSet<(ChildKind, String)>,
+    condition: impl Fn(&DpuServiceInterface) -> bool,
+) {
+    keep.extend(
+        interfaces_of(validated, service)
+            .filter(|interface| condition(interface))
+            .map(|interface| (ChildKind::Interface, name_of(interface))),
+    );
+}
+
+fn choose_interfaces(
+    validated: &Validated<'_>,
+    revision: &ServiceRevision<'_>,
+) -> Vec<DpuServiceInterface> {
+    let templates = revision
+        .service
+        .configuration
+        .spec
+        .interfaces
+        .iter()
+        .flatten();
+    templates
+        .map(|template| {
+            let of_this_name =
+                interfaces_of(validated, revision.service.name).filter(|interface| {
+                    let service = interface.spec.template.spec.template.spec.service.as_ref();
+                    service.is_some_and(|service| service.interface_name == template.name)
+                });
+            let base = format!(
+                "{}-{}",
+                revision.service.name,
+                template.name.replace('_', "-")
+            );
+            let choice = choose(
+                of_this_name,
+                Rules {
+                    digest: &revision.digest,
+                    disruptive: revision.choice.case == Case::New,
+                    history_limit: usize::MAX,
+                    base: &base,
+                    owner_uid: validated.uid,
+                },
+                |interface| {
+                    interface
+                        .metadata
+                        .annotations
+                        .as_ref()?
+                        .get(annotations::DPUSERVICE_VERSION)
+                        .map(String::as_str)
+                },
+                |interface| {
+                    is_true(
+                        interface
+                            .status
+                            .as_ref()
+                            .and_then(|s| s.conditions.as_deref()),
+                        READY,
+                    )
+                },
+            );
+            build::interface(validated, revision, template, choice.name)
+        })
+        .collect()
+}
+
+fn plan_chain(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
+    let mut keep = BTreeSet::new();
+    if let Some(revision) = &advice.chain {
+        let choice = &revision.choice;
+        desire(plan, ChildKind::Chain, &choice.name);
+        keep.insert(choice.name.clone());
+        plan.actions.push(Action::ApplyChain(Box::new(build::chain(
+            validated, revision,
+        ))));
+        let value = build::chain_label_value(revision);
+        let ready = choice.existing.is_some_and(|chain| {
+            let conditions = chain.status.as_ref().and_then(|s| s.conditions.as_deref());
+            is_true_for(conditions, READY, chain.metadata.generation)
+        });
+        let behind = sets_behind(validated, labels::DPUSERVICECHAIN_VERSION, &value);
+        let replaced = choice.case == Case::Current && ready && behind.is_empty();
+        if !replaced {
+            for old in &choice.retained {
+                let cause = if ready {
+                    behind.join(", ")
+                } else {
+                    format!("DPUServiceChain {}", choice.name)
+                };
+                plan.report.held_revisions.insert(
+                    format!("DPUServiceChain {}", name_of(*old)),
+                    format!("not Ready: {cause}"),
+                );
+                keep.insert(name_of(*old));
+            }
+        }
+    }
+    for chain in alive(&validated.observed.chains).filter(|chain| !keep.contains(&name_of(*chain)))
+    {
+        plan.actions.push(Action::Delete {
+            kind: ChildKind::Chain,
+            name: name_of(chain),
+        });
+    }
+}
+
+fn plan_sets(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
+    let disruptive = advice.services.iter().any(ServiceRevision::disturbs)
+        || advice.chain.as_ref().is_some_and(|chain| chain.disturbs);
+    let mut names = BTreeSet::new();
+    for set in build::sets(validated, advice, disruptive) {
+        let name = set.name_any();
+        desire(plan, ChildKind::Set, &name);
+        names.insert(name);
+        plan.actions.push(Action::ApplySet(Box::new(set)));
+    }
+    for set in alive(&validated.observed.sets).filter(|set| !names.contains(&name_of(*set))) {
+        plan.actions.push(Action::Delete {
+            kind: ChildKind::Set,
+            name: name_of(set),
+        });
+    }
+}
+
+fn alive<K: Resource>(objects: &[K]) -> impl Iterator<Item = &K> {
+    objects
+        .iter()
+        .filter(|object| object.meta().deletion_timestamp.is_none())
+}
+
+/// Deletes services and interfaces that nothing keeps. An older revision is deleted before it is unpaused, so that its
+/// controller starts with the deletion and not with another change.
+fn delete_leftovers(
+    validated: &Validated<'_>,
+    keep: &BTreeSet<(ChildKind, String)>,
+    plan: &mut Plan,
+) {
+    for interface in alive(&validated.observed.interfaces) {
+        let name = name_of(interface);
+        if !keep.contains(&(ChildKind::Interface, name.clone())) {
+            plan.actions.push(Action::Delete {
+                kind: ChildKind::Interface,
+                name,
+            });
+        }
+    }
+    for service in alive(&validated.observed.services) {
+        let name = name_of(service);
+        if !keep.contains(&(ChildKind::Service, name.clone())) {
+            plan.actions.push(Action::Delete {
+                kind: ChildKind::Service,
+                name,
+            });
+        }
+    }
+    unpause_terminating(validated.observed, plan);
+}
+
+fn unpause_terminating(observed: &Observed, plan: &mut Plan) {
+    let deleted_now: BTreeSet<String> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Delete {
+                kind: ChildKind::Service,
+                name,
+            } => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    for service in observed
+        .services
+        .iter()
+        .filter(|service| service.spec.paused == Some(true))
+    {
+        let name = name_of(service);
+        if service.metadata.deletion_timestamp.is_some() || deleted_now.contains(&name) {
+            plan.actions.push(Action::Unpause { service: name });
+        }
+    }
+}
+
+/// The label that marks what a deployment refers to.
+#[must_use]
+pub fn mark_label(namespace: &str, name: &str) -> String {
+    format!(
+        "{}{}",
+        labels::CONSUMED_BY_DPUDEPLOYMENT_PREFIX,
+        deployment_digest(namespace, name)
+    )
+}
+
+fn mark_dependencies(observed: &Observed, plan: &mut Plan) {
+    let deployment = &observed.deployment;
+    let label = mark_label(
+        &deployment.namespace().unwrap_or_default(),
+        &deployment.name_any(),
+    );
+    let mut wanted = BTreeSet::new();
+    let mut mark = |kind: DependencyKind, object: &dyn Marks| {
+        wanted.insert((kind, object.named()));
+        if !object.marked(&label) {
+            plan.actions.push(Action::Mark {
+                kind,
+                name: object.named(),
+            });
+        }
+    };
+    if let Some(bfb) = &observed.bfb {
+        mark(DependencyKind::Bfb, bfb);
+    }
+    if let Some(flavor) = &observed.flavor {
+        mark(DependencyKind::Flavor, flavor);
+    }
+    for template in observed.templates.values() {
+        mark(DependencyKind::Template, template);
+    }
+    for configuration in observed.configurations.values() {
+        mark(DependencyKind::Configuration, configuration);
+    }
+    for (kind, name) in marked(observed) {
+        if !wanted.contains(&(kind, name.clone())) {
+            plan.actions.push(Action::Unmark { kind, name });
+        }
+    }
+}
+
+fn marked(observed: &Observed) -> BTreeSet<(DependencyKind, String)> {
+    let marked = &observed.marked;
+    let mut all = BTreeSet::new();
+    all.extend(
+        marked
+            .bfbs
+            .iter()
+            .map(|o| (DependencyKind::Bfb, name_of(o))),
+    );
+    all.extend(
+        marked
+            .flavors
+            .iter()
+            .map(|o| (DependencyKind::Flavor, name_of(o))),
+    );
+    all.extend(
+        marked
+            .templates
+            .iter()
+            .map(|o| (DependencyKind::Template, name_of(o))),
+    );
+    all.extend(
+        marked
+            .configurations
+            .iter()
+            .map(|o| (DependencyKind::Configuration, name_of(o))),
+    );
+    all
+}
+
+/// What marking asks of an object of any kind.
+trait Marks {
+    fn named(&self) -> String;
+    fn marked(&self, label: &str) -> bool;
+}
+
+impl<K: Resource> Marks for K {
+    fn named(&self) -> String {
+        name_of(self)
+    }
+    fn marked(&self, label: &str) -> bool {
+        let meta = self.meta();
+        meta.labels.as_ref().is_some_and(|l| l.contains_key(label))
+            && meta
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|f| f == finalizers::DPUDEPLOYMENT)
+    }
+}
+
+/// Plans one pass of a deletion: chains, interfaces and services first, since their controllers need running DPUs; the
+/// sets when those are gone; then the marks and the finalizer.
+#[must_use]
+pub fn plan_deletion(observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    let remaining = BTreeMap::from([
+        (ChildKind::Chain, observed.chains.len()),
+        (ChildKind::Interface, observed.interfaces.len()),
+        (ChildKind::Service, observed.services.len()),
+        (ChildKind::Set, observed.sets.len()),
+    ]);
+    let workload: usize = remaining
+        .iter()
+        .filter(|(kind, _)| **kind != ChildKind::Set)
+        .map(|(_, count)| count)
+        .sum();
+    let delete = |kind, names: Vec<String>| {
+        names
+            .into_iter()
+            .map(move |name| Action::Delete { kind, name })
+    };
+    let names = |objects: Vec<String>| objects;
+    if workload > 0 {
+        plan.actions.extend(delete(
+            ChildKind::Chain,
+            names(alive(&observed.chains).map(name_of).collect()),
+        ));
+        plan.actions.extend(delete(
+            ChildKind::Interface,
+            names(alive(&observed.interfaces).map(name_of).collect()),
+        ));
+        plan.actions.extend(delete(
+            ChildKind::Service,
+            names(alive(&observed.services).map(name_of).collect()),
+        ));
+        unpause_terminating(observed, &mut plan);
+    } else if !observed.sets.is_empty() {
+        plan.actions.extend(delete(
+            ChildKind::Set,
+            alive(&observed.sets).map(name_of).collect(),
+        ));
+    } else {
+        plan.actions.extend(
+            marked(observed)
+                .into_iter()
+                .map(|(kind, name)| Action::Unmark { kind, name }),
+        );
+        plan.actions.push(Action::RemoveFinalizer);
+    }
+    plan.requeue_seconds =
+        (workload > 0 || !observed.sets.is_empty()).then_some(SAFETY_REQUEUE_SECONDS);
+    plan.report.remaining = Some(remaining);
+    plan
+}

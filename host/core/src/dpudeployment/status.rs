@@ -1,0 +1,232 @@
+//! Conditions as a function of the report and of what was written.
+
+use super::consult::{Rejection, aggregate, occurred};
+use super::plan::{ChildKind, Report};
+use super::validate::Invalid;
+use crate::conditions::{Conditions, Verdict, bulleted, is_true_for};
+use dpf_api::conditions::dpudeployment as types;
+use dpf_api::conditions::{READY, reasons};
+use dpf_api::svc::DpuDeployment;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far a pass came.
+#[derive(Clone, Debug)]
+pub enum Outcome<'a> {
+    /// The finalizer was added; the pass ended there.
+    Started,
+    /// The input is wrong.
+    Invalid(&'a Invalid),
+    /// A plugin or its findings ended the pass.
+    Rejected(&'a Rejection),
+    /// The plan was carried out, with these errors.
+    Applied {
+        /// What the plan waits for.
+        report: &'a Report,
+        /// Errors by the kind of child they concern; `None` for the prerequisites.
+        errors: &'a [(Option<ChildKind>, String)],
+    },
+    /// The deployment is being deleted.
+    Deleting {
+        /// What is left.
+        report: &'a Report,
+    },
+}
+
+/// Readiness of the children that exist after the pass: kind, name, ready.
+pub type Readiness = BTreeMap<ChildKind, BTreeMap<String, bool>>;
+
+/// Whether a child is ready for its present generation.
+#[must_use]
+pub fn child_ready(conditions: Option<&[Condition]>, generation: Option<i64>) -> bool {
+    is_true_for(conditions, READY, generation)
+}
+
+/// The conditions after a pass.
+#[must_use]
+pub fn conditions(
+    deployment: &DpuDeployment,
+    outcome: &Outcome<'_>,
+    children: &Readiness,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let generation = deployment.metadata.generation.unwrap_or_default();
+    let observed = deployment
+        .status
+        .as_ref()
+        .and_then(|s| s.conditions.as_deref());
+    let mut conditions = Conditions::new(observed, &types::ALL, generation, now);
+    match outcome {
+        Outcome::Started => {}
+        Outcome::Invalid(invalid) => set_invalid(&mut conditions, invalid),
+        Outcome::Rejected(rejection) => {
+            for type_ in &rejection.passed {
+                conditions.set(type_, &Verdict::True);
+            }
+            for (type_, reason, message) in &rejection.failed {
+                conditions.set(type_, &Verdict::no(reason, message.clone()));
+            }
+        }
+        Outcome::Applied { report, errors } => set_applied(&mut conditions, report, errors),
+        Outcome::Deleting { report } => set_deleting(&mut conditions, report),
+    }
+    let desired = match outcome {
+        Outcome::Applied { report, .. } => Some(&report.desired),
+        _ => None,
+    };
+    set_children_ready(
+        &mut conditions,
+        desired,
+        children,
+        &deployment.metadata.namespace.clone().unwrap_or_default(),
+    );
+    conditions.summarise();
+    conditions.into_list()
+}
+
+fn set_invalid(conditions: &mut Conditions, invalid: &Invalid) {
+    for (type_, reason, errors) in [
+        (
+            types::PREREQUISITES_READY,
+            reasons::PENDING,
+            &invalid.prerequisites,
+        ),
+        (
+            types::DPUSERVICES_RECONCILED,
+            reasons::ERROR,
+            &invalid.services,
+        ),
+        (
+            types::DPUSERVICECHAINS_RECONCILED,
+            reasons::ERROR,
+            &invalid.chain,
+        ),
+    ] {
+        if !errors.is_empty() {
+            conditions.set(
+                type_,
+                &Verdict::no(reason, occurred(&aggregate(errors.clone()))),
+            );
+        } else if type_ == types::PREREQUISITES_READY {
+            conditions.set(type_, &Verdict::True);
+        }
+    }
+}
+
+const RECONCILED: [(ChildKind, &str); 4] = [
+    (ChildKind::Service, types::DPUSERVICES_RECONCILED),
+    (ChildKind::Interface, types::DPUSERVICEINTERFACES_RECONCILED),
+    (ChildKind::Chain, types::DPUSERVICECHAINS_RECONCILED),
+    (ChildKind::Set, types::DPUSETS_RECONCILED),
+];
+
+const READY_TYPES: [(ChildKind, &str); 4] = [
+    (ChildKind::Service, types::DPUSERVICES_READY),
+    (ChildKind::Interface, types::DPUSERVICEINTERFACES_READY),
+    (ChildKind::Chain, types::DPUSERVICECHAINS_READY),
+    (ChildKind::Set, types::DPUSETS_READY),
+];
+
+fn set_applied(
+    conditions: &mut Conditions,
+    report: &Report,
+    errors: &[(Option<ChildKind>, String)],
+) {
+    let of = |kind: Option<ChildKind>| -> Vec<String> {
+        errors
+            .iter()
+            .filter(|(k, _)| *k == kind)
+            .map(|(_, message)| message.clone())
+            .collect()
+    };
+    let prerequisites = of(None);
+    let verdict = if prerequisites.is_empty() {
+        Verdict::True
+    } else {
+        Verdict::no(reasons::PENDING, occurred(&aggregate(prerequisites)))
+    };
+    conditions.set(types::PREREQUISITES_READY, &verdict);
+    conditions.set(types::VERSION_MATCHING_READY, &Verdict::True);
+    conditions.set(types::RESOURCE_FITTING_READY, &Verdict::True);
+    for (kind, type_) in RECONCILED {
+        let errors = of(Some(kind));
+        let verdict = if !errors.is_empty() {
+            Verdict::no(reasons::ERROR, occurred(&aggregate(errors)))
+        } else if kind == ChildKind::Service && !report.waiting_services.is_empty() {
+            let lines = report
+                .waiting_services
+                .iter()
+                .map(|(service, on)| format!("{service} waits for {}", on.join(", ")));
+            Verdict::no(
+                reasons::PENDING,
+                bulleted("Services wait until their dependencies are Ready", lines),
+            )
+        } else {
+            Verdict::True
+        };
+        conditions.set(type_, &verdict);
+    }
+}
+
+fn set_deleting(conditions: &mut Conditions, report: &Report) {
+    for (kind, type_) in RECONCILED {
+        let left = report
+            .remaining
+            .as_ref()
+            .and_then(|r| r.get(&kind))
+            .copied()
+            .unwrap_or_default();
+        let message = if left > 0 {
+            format!(
+                "There are still {left} {}s that are not completely deleted",
+                kind_name(kind)
+            )
+        } else {
+            format!("All {}s are deleted", kind_name(kind))
+        };
+        conditions.set(type_, &Verdict::no(reasons::AWAITING_DELETION, message));
+    }
+}
+
+fn kind_name(kind: ChildKind) -> &'static str {
+    match kind {
+        ChildKind::Service => "DPUService",
+        ChildKind::Interface => "DPUServiceInterface",
+        ChildKind::Chain => "DPUServiceChain",
+        ChildKind::Set => "DPUSet",
+    }
+}
+
+/// A pass that did not get as far as a plan speaks of the children that exist.
+fn set_children_ready(
+    conditions: &mut Conditions,
+    desired: Option<&BTreeMap<ChildKind, BTreeSet<String>>>,
+    children: &Readiness,
+    namespace: &str,
+) {
+    for (kind, type_) in READY_TYPES {
+        let existing = children.get(&kind).cloned().unwrap_or_default();
+        let unready: Vec<String> = match desired {
+            Some(desired) => desired
+                .get(&kind)
+                .into_iter()
+                .flatten()
+                .filter(|name| !existing.get(*name).copied().unwrap_or(false))
+                .map(|name| format!("{namespace}/{name}"))
+                .collect(),
+            None if existing.is_empty() => continue,
+            None => existing
+                .iter()
+                .filter(|(_, ready)| !**ready)
+                .map(|(name, _)| format!("{namespace}/{name}"))
+                .collect(),
+        };
+        let verdict = if unready.is_empty() {
+            Verdict::True
+        } else {
+            Verdict::no(reasons::PENDING, bulleted("Objects are not ready", unready))
+        };
+        conditions.set(type_, &verdict);
+    }
+}

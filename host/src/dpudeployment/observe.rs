@@ -1,0 +1,168 @@
+//! Reads a deployment, what it refers to and what it owns.
+
+use super::error::Error;
+use dpf_api::keys::labels::{OWNED_BY_DPUDEPLOYMENT, owner_value};
+use dpf_api::svc::DpuDeployment;
+use dpf_core::dpudeployment::plan::{ChildKind, mark_label};
+use dpf_core::dpudeployment::status::{Readiness, child_ready};
+use dpf_core::dpudeployment::{Marked, Observed};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+trait Readable:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
+{
+}
+impl<K> Readable for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+{
+}
+
+/// Reads everything a pass needs, straight from the API server; nothing if the deployment is gone.
+pub(super) async fn observe(
+    client: &Client,
+    deployment: &DpuDeployment,
+) -> Result<Option<Observed>, Error> {
+    let namespace = deployment.namespace().unwrap_or_default();
+    let reader = Reader {
+        client,
+        namespace: &namespace,
+    };
+    let name = deployment.name_any();
+    // The watch may lag behind: what is written must follow from what is.
+    let Some(deployment) = reader.get::<DpuDeployment>(&name).await? else {
+        return Ok(None);
+    };
+    let owned = ListParams::default().labels(&format!(
+        "{OWNED_BY_DPUDEPLOYMENT}={}",
+        owner_value(&namespace, &name)
+    ));
+    let marked = ListParams::default().labels(&mark_label(&namespace, &name));
+    let dpus = &deployment.spec.dpus;
+    let (bfb, flavor) = (
+        reader.get_named(dpus.bfb.as_deref()).await?,
+        reader.get_named(dpus.flavor.as_deref()).await?,
+    );
+    let mut templates = BTreeMap::new();
+    let mut configurations = BTreeMap::new();
+    for service in deployment.spec.services.values() {
+        if let Some(template) = reader.get(&service.service_template).await? {
+            templates.insert(service.service_template.clone(), template);
+        }
+        if let Some(configuration) = reader.get(&service.service_configuration).await? {
+            configurations.insert(service.service_configuration.clone(), configuration);
+        }
+    }
+    Ok(Some(Observed {
+        bfb,
+        flavor,
+        templates,
+        configurations,
+        marked: Marked {
+            bfbs: reader.list(&marked).await?,
+            flavors: reader.list(&marked).await?,
+            templates: reader.list(&marked).await?,
+            configurations: reader.list(&marked).await?,
+        },
+        services: reader.list(&owned).await?,
+        interfaces: reader.list(&owned).await?,
+        chains: reader.list(&owned).await?,
+        sets: reader.list(&owned).await?,
+        deployment,
+    }))
+}
+
+struct Reader<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+}
+
+impl Reader<'_> {
+    async fn get<K: Readable>(&self, name: &str) -> Result<Option<K>, Error> {
+        Api::<K>::namespaced(self.client.clone(), self.namespace)
+            .get_opt(name)
+            .await
+            .map_err(|source| Error::Read {
+                what: format!("{} {}/{name}", K::kind(&()), self.namespace),
+                source: Box::new(source),
+            })
+    }
+
+    async fn get_named<K: Readable>(&self, name: Option<&str>) -> Result<Option<K>, Error> {
+        match name {
+            Some(name) => self.get(name).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn list<K: Readable>(&self, params: &ListParams) -> Result<Vec<K>, Error> {
+        let list = Api::<K>::namespaced(self.client.clone(), self.namespace)
+            .list(params)
+            .await;
+        list.map(|list| list.items).map_err(|source| Error::Read {
+            what: format!("the {} of namespace {}", K::plural(&()), self.namespace),
+            source: Box::new(source),
+        })
+    }
+}
+
+/// Readiness of the children as they were read.
+pub(super) fn readiness(observed: &Observed) -> Readiness {
+    let mut readiness = Readiness::new();
+    for service in &observed.services {
+        note(
+            &mut readiness,
+            ChildKind::Service,
+            service,
+            service
+                .status
+                .as_ref()
+                .and_then(|s| s.conditions.as_deref()),
+        );
+    }
+    for interface in &observed.interfaces {
+        let conditions = interface
+            .status
+            .as_ref()
+            .and_then(|s| s.conditions.as_deref());
+        note(&mut readiness, ChildKind::Interface, interface, conditions);
+    }
+    for chain in &observed.chains {
+        note(
+            &mut readiness,
+            ChildKind::Chain,
+            chain,
+            chain.status.as_ref().and_then(|s| s.conditions.as_deref()),
+        );
+    }
+    for set in &observed.sets {
+        note(
+            &mut readiness,
+            ChildKind::Set,
+            set,
+            set.status.as_ref().and_then(|s| s.conditions.as_deref()),
+        );
+    }
+    readiness
+}
+
+/// Notes whether one child is ready.
+pub(super) fn note(
+    readiness: &mut Readiness,
+    kind: ChildKind,
+    child: &impl Resource,
+    conditions: Option<&[Condition]>,
+) {
+    let name = child.meta().name.clone().unwrap_or_default();
+    let ready = child.meta().deletion_timestamp.is_none()
+        && child_ready(conditions, child.meta().generation);
+    readiness.entry(kind).or_default().insert(name, ready);
+}
