@@ -1,0 +1,61 @@
+# The front door for people and CI. `make demo` shows the system, `make test` is everything CI runs.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+DEMO_ARGS ?=
+DEMO_DPUS ?= 4
+DEMO_DIR ?= .dev
+WASM_PACKAGES := rustc-web rust-web-src lld-19
+
+.PHONY: help
+help: ## Say what there is.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: toolchain ## Build, start a development cluster with simulated DPUs and roll out the example.
+	$(CARGO) build --quiet -p dpf-host -p dpfctl
+	target/debug/dpfctl dev up --dpus $(DEMO_DPUS) --dir $(DEMO_DIR) --apply examples/producer-consumer $(DEMO_ARGS)
+
+.PHONY: test
+test: toolchain fmt-check lint unit doc fresh deny ## Everything CI runs.
+
+.PHONY: toolchain
+toolchain: ## Make sure that plugins can be built for WebAssembly.
+	@if rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -r test -d; then exit 0; fi; \
+	if dpkg -s $(WASM_PACKAGES) >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(WASM_PACKAGES) >/dev/null; \
+	else \
+		echo "plugins are built for WebAssembly: run 'rustup target add wasm32-unknown-unknown'," \
+			"or as root 'apt-get install $(WASM_PACKAGES)'" >&2; exit 1; \
+	fi
+
+.PHONY: fmt-check
+fmt-check:
+	$(CARGO) fmt --all --check
+
+.PHONY: lint
+lint: toolchain
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+.PHONY: unit
+unit: toolchain ## Tests of all crates, end to end included.
+	$(CARGO) build --quiet -p dpf-host -p dpfctl
+	$(CARGO) test --workspace --quiet
+
+.PHONY: doc
+doc: toolchain
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+.PHONY: fresh
+fresh: ## Generated files match what they are generated from.
+	$(CARGO) run --quiet -p xtask -- crds --check
+
+.PHONY: generate
+generate: ## Write the generated files.
+	$(CARGO) run --quiet -p xtask -- crds
+
+.PHONY: deny
+deny: ## Licences, sources and banned crates of the dependency tree.
+	@command -v cargo-deny >/dev/null || $(CARGO) install --quiet --locked cargo-deny@0.20.2
+	$(CARGO) deny --log-level error check bans licenses sources
