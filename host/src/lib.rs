@@ -23,6 +23,8 @@ pub mod dpunode;
 pub mod dpunodemaintenance;
 pub mod dpuset;
 
+mod fanout;
+
 pub mod dpuready;
 pub mod dpuservice;
 pub mod dpuservicechain;

@@ -19,6 +19,8 @@
 //! ```
 
 pub mod conditions;
+pub mod drift;
+pub mod fanout;
 pub mod names;
 pub mod quantity;
 pub mod selectors;

@@ -13,6 +13,8 @@ use tokio::sync::Mutex;
 const KUBECONFIG_KEYS: [&str; 3] = ["admin.conf", "super-admin.conf", "kubeconfig"];
 /// A DPU cluster that does not answer within this time is unreachable, and delays nobody else.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A watch that is silent for this long is cut: longer than [`super::remote::WATCH_TIMEOUT`], after which the server ends it.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A DPU cluster that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,16 +62,22 @@ impl Classified for ClusterError {
     }
 }
 
-struct Cached {
-    resource_version: Option<String>,
-    client: Client,
+/// A DPU cluster whose kubeconfig was read.
+#[derive(Clone)]
+pub struct Connection {
+    /// Its client.
+    pub client: Client,
+    /// What the Secret holds; credentials, so never printed.
+    pub kubeconfig: Arc<Kubeconfig>,
+    /// `resourceVersion` of the Secret: another one means another client.
+    pub revision: Option<String>,
 }
 
 /// Clients by cluster; a changed Secret makes a new client.
 #[derive(Clone)]
 pub struct DpuClusters {
     management: Client,
-    cache: Arc<Mutex<BTreeMap<(String, String), Cached>>>,
+    cache: Arc<Mutex<BTreeMap<(String, String), Connection>>>,
 }
 
 impl DpuClusters {
@@ -92,6 +100,19 @@ impl DpuClusters {
         name: &str,
         secret: Option<&str>,
     ) -> Result<Client, ClusterError> {
+        Ok(self.connection(namespace, name, secret).await?.client)
+    }
+
+    /// Client and kubeconfig of the cluster `namespace/name` whose kubeconfig is in `secret`.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when there is no usable kubeconfig. That the cluster answers is not checked here.
+    pub async fn connection(
+        &self,
+        namespace: &str,
+        name: &str,
+        secret: Option<&str>,
+    ) -> Result<Connection, ClusterError> {
         let cluster = format!("{namespace}/{name}");
         let secret_name = secret.ok_or_else(|| ClusterError::NoKubeconfig {
             cluster: cluster.clone(),
@@ -108,9 +129,9 @@ impl DpuClusters {
             })?;
         let key = (namespace.to_owned(), name.to_owned());
         if let Some(cached) = self.cache.lock().await.get(&key)
-            && cached.resource_version == secret.metadata.resource_version
+            && cached.revision == secret.metadata.resource_version
         {
-            return Ok(cached.client.clone());
+            return Ok(cached.clone());
         }
         let malformed = |message: String| ClusterError::Malformed {
             cluster: cluster.clone(),
@@ -124,23 +145,27 @@ impl DpuClusters {
             .ok_or_else(|| malformed("the key is missing".to_owned()))?;
         let text =
             std::str::from_utf8(&text.0).map_err(|_| malformed("it is not text".to_owned()))?;
-        let client = connect(text).await.map_err(malformed)?;
-        let cached = Cached {
-            resource_version: secret.metadata.resource_version,
-            client: client.clone(),
+        let (client, kubeconfig) = connect(text).await.map_err(malformed)?;
+        let connection = Connection {
+            client,
+            kubeconfig: Arc::new(kubeconfig),
+            revision: secret.metadata.resource_version,
         };
-        self.cache.lock().await.insert(key, cached);
-        Ok(client)
+        self.cache.lock().await.insert(key, connection.clone());
+        Ok(connection)
     }
 }
 
 /// The error names what is wrong without quoting the kubeconfig, which holds credentials.
-async fn connect(kubeconfig: &str) -> Result<Client, String> {
+async fn connect(kubeconfig: &str) -> Result<(Client, Kubeconfig), String> {
     let parsed =
         Kubeconfig::from_yaml(kubeconfig).map_err(|_| "it is not a kubeconfig".to_owned())?;
-    let mut config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+    let mut config = Config::from_custom_kubeconfig(parsed.clone(), &KubeConfigOptions::default())
         .await
         .map_err(|_| "it has no usable context".to_owned())?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).map_err(|_| "its certificates cannot be used".to_owned())
+    config.read_timeout = Some(READ_TIMEOUT);
+    let client =
+        Client::try_from(config).map_err(|_| "its certificates cannot be used".to_owned())?;
+    Ok((client, parsed))
 }

@@ -20,3 +20,12 @@ pub trait Classified: std::error::Error {
     /// One CamelCase word for condition, event and metric.
     fn reason(&self) -> &'static str;
 }
+
+/// What an API server or the way to it said, in words for a condition.
+#[must_use]
+pub fn explain(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => super::runner::chain(other),
+    }
+}

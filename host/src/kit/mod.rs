@@ -12,12 +12,13 @@ mod apply;
 mod clusters;
 mod context;
 mod failure;
+pub mod remote;
 mod runner;
 
 pub use apply::{
-    WriteError, add_finalizer, apply, delete, patch_metadata, remove_finalizer, write_status,
+    Kind, WriteError, add_finalizer, apply, delete, patch_metadata, remove_finalizer, write_status,
 };
-pub use clusters::{ClusterError, DpuClusters};
+pub use clusters::{ClusterError, Connection, DpuClusters};
 pub use context::{Context, Mirrors, Settings};
-pub use failure::{Classified, Retry};
+pub use failure::{Classified, Retry, explain};
 pub use runner::{Next, Shutdown, run};

@@ -91,7 +91,7 @@ pub async fn run<K, F, E>(
 }
 
 /// `Display` of an error and all its sources, joined by colons.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

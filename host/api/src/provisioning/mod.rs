@@ -75,7 +75,10 @@ pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
 }
 
 /// A rule on the length of the name, so that names made from it fit.
-fn name_limit(mut crd: CustomResourceDefinition, limit: usize) -> CustomResourceDefinition {
+pub(crate) fn name_limit(
+    mut crd: CustomResourceDefinition,
+    limit: usize,
+) -> CustomResourceDefinition {
     for root in roots(&mut crd) {
         root.x_kubernetes_validations = Some(vec![ValidationRule {
             rule: format!("self.metadata.name.size() <= {limit}"),

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
     status = "DpuServiceCredentialRequestStatus",
     derive = "Default",
     derive = "PartialEq",
+    // An object without spec is legal; one of them must not stop the watch of all others.
+    attr = "cfg_attr(all(), serde(default))",
     doc = "Credentials of a service account of a cluster, kept fresh in a Secret.",
-    validation = ("self.metadata.name.size() <= 63", "name length can't be bigger than 63 chars"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
     status = "DpuServiceNadStatus",
     derive = "Default",
     derive = "PartialEq",
-    doc = "A NetworkAttachmentDefinition in every selected DPU cluster.",
-    validation = ("self.metadata.name.size() <= 63", "name length can't be bigger than 63 chars")
+    // An object without spec is legal; one of them must not stop the watch of all others.
+    attr = "cfg_attr(all(), serde(default))",
+    doc = "A NetworkAttachmentDefinition in every selected DPU cluster."
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DpuServiceNadSpec {

@@ -1,5 +1,11 @@
 //! Group `svc.dpu.nvidia.com`: what runs on DPUs.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "several printer columns have the same type"
+)]
+
+use crate::provisioning::{name_limit, without_root_defaults};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
@@ -60,19 +66,21 @@ pub use shared::{ChartSource, HelmChart, InterfacePort, Ipam, ServiceSecurity, U
 pub const GROUP: &str = "svc.dpu.nvidia.com";
 
 pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let mut crds = vec![
         DpuDeployment::crd(),
-        DpuService::crd(),
-        DpuServiceChain::crd(),
+        name_limit(DpuService::crd(), 63),
+        name_limit(DpuServiceChain::crd(), 63),
         DpuServiceConfiguration::crd(),
-        DpuServiceCredentialRequest::crd(),
-        DpuServiceInterface::crd(),
-        DpuServiceIpam::crd(),
-        DpuServiceNad::crd(),
+        name_limit(DpuServiceCredentialRequest::crd(), 63),
+        name_limit(DpuServiceInterface::crd(), 63),
+        name_limit(DpuServiceIpam::crd(), 63),
+        name_limit(DpuServiceNad::crd(), 63),
         DpuServiceTemplate::crd(),
         ServiceChain::crd(),
-        ServiceChainSet::crd(),
+        name_limit(ServiceChainSet::crd(), 63),
         ServiceInterface::crd(),
-        ServiceInterfaceSet::crd(),
-    ]
+        name_limit(ServiceInterfaceSet::crd(), 63),
+    ];
+    crds.iter_mut().for_each(without_root_defaults);
+    crds
 }

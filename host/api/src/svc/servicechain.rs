@@ -8,10 +8,6 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 /// The switches of one DPU.
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "every printer column has a type"
-)]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "svc.dpu.nvidia.com",
@@ -22,6 +18,8 @@ use serde::{Deserialize, Serialize};
     status = "ServiceChainStatus",
     derive = "Default",
     derive = "PartialEq",
+    // An object without spec is legal; one of them must not stop the watch of all others.
+    attr = "cfg_attr(all(), serde(default))",
     doc = "The switches of one DPU.",
     printcolumn(name = "Node", type_ = "string", json_path = ".spec.node"),
     printcolumn(
@@ -99,8 +97,9 @@ pub struct ServiceChainStatus {
     status = "ServiceChainSetStatus",
     derive = "Default",
     derive = "PartialEq",
+    // An object without spec is legal; one of them must not stop the watch of all others.
+    attr = "cfg_attr(all(), serde(default))",
     doc = "The same chain on every selected node of a DPU cluster.",
-    validation = ("self.metadata.name.size() <= 63", "name length can't be bigger than 63 chars"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

@@ -8,10 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One interface of a DPU that chains can be built from.
-#[expect(
-    clippy::duplicated_attributes,
-    reason = "every printer column has a type"
-)]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "svc.dpu.nvidia.com",
@@ -22,6 +18,8 @@ use std::collections::BTreeMap;
     status = "ServiceInterfaceStatus",
     derive = "Default",
     derive = "PartialEq",
+    // An object without spec is legal; one of them must not stop the watch of all others.
+    attr = "cfg_attr(all(), serde(default))",
     doc = "One interface of a DPU that chains can be built from.",
     printcolumn(name = "IfType", type_ = "string", json_path = ".spec.interfaceType"),
     printcolumn(
@@ -283,8 +281,9 @@ pub struct ServiceInterfaceStatus {
     status = "ServiceInterfaceSetStatus",
     derive = "Default",
     derive = "PartialEq",
+    // An object without spec is legal; one of them must not stop the watch of all others.
+    attr = "cfg_attr(all(), serde(default))",
     doc = "The same interface on every selected node of a DPU cluster.",
-    validation = ("self.metadata.name.size() <= 63", "name length can't be bigger than 63 chars"),
     printcolumn(name = "IfType", type_ = "string", json_path = ".spec.template.spec.interfaceType"),
     printcolumn(name = "IfName", type_ = "string", json_path = ".spec.template.spec['service','physical'].interfaceName"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
