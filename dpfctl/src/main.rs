@@ -1,1 +1,83 @@
-fn main() {}
+//! The command line for people: `dpfctl describe`, `dpfctl dev`.
+//!
+//! What it is not: there is no decision about any object in here. It reads, renders, and starts processes.
+//!
+//! ```text
+//!   cli (arguments) -> describe (fetch, tree, text)
+//!                   -> dev      (devcluster, dpf-host as a child, apply, progress)
+//! ```
+
+mod cli;
+mod client;
+mod describe;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Command, Describe, DescribeArgs};
+use describe::{Appearance, Output, Scope};
+use jiff::Timestamp;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("failed to start the runtime")
+    };
+    match cli.command {
+        Command::Completion { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "dpfctl", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Describe {
+            what: Describe::Dpudeployments(arguments),
+        } => runtime()?.block_on(describe_deployments(arguments)),
+        Command::Dev { .. } => anyhow::bail!("later"),
+    }
+}
+
+/// Whether stdout wants colour: a terminal, and nobody said no.
+fn colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+async fn describe_deployments(arguments: DescribeArgs) -> anyhow::Result<ExitCode> {
+    let client = client::connect(arguments.kubeconfig.as_deref()).await?;
+    let scope = Scope {
+        name: arguments.name,
+        namespace: arguments.namespace,
+    };
+    let observed = describe::observe(&client, &scope).await?;
+    let now = Timestamp::now();
+    let text = match arguments.output {
+        Output::Tree if observed.deployments.is_empty() => "No DPUDeployments found.\n".to_owned(),
+        Output::Tree => {
+            let appearance = Appearance {
+                show: arguments.show_conditions.unwrap_or_default(),
+                colour: colour(),
+            };
+            describe::as_table(&observed, &appearance, now)
+        }
+        Output::Json => describe::as_machine(&observed, false, now)?,
+        Output::Yaml => describe::as_machine(&observed, true, now)?,
+    };
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .context("failed to write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
