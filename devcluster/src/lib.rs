@@ -1,1 +1,27 @@
-//! A development cluster in one process: API servers and simulated DPUs.
+//! A development cluster in one process: two API servers, and simulated neighbours behind real protocols.
+//!
+//! What this crate is: the world that a laptop lacks. A management cluster with hosts, DPUs and their BMCs, a DPU cluster
+//! whose nodes appear when a BMC has installed an image, an image server, a chart repository, an Argo CD, kubelets, and
+//! the agents of the DPUs.
+//!
+//! What it is not: it knows nothing of the controllers under test. They see HTTP servers and two kubeconfigs.
+//!
+//! ```text
+//!   host.kubeconfig ──> API server ──── argocd (Applications) ───────────┐
+//!                          │ DPUDevice.bmcIp:bmcPort                     v
+//!   dpf-host ──Redfish──> bmc ──boot──> machines (join) ──> API server <── dpu.kubeconfig
+//!      │                                                        │
+//!      └──mirrors──> images, charts            daemonsets, kubelet, agent
+//! ```
+
+pub mod agent;
+pub mod argocd;
+pub mod bmc;
+pub mod charts;
+pub mod daemonsets;
+pub mod images;
+pub mod kit;
+pub mod kubelet;
+pub mod machines;
+pub mod servers;
+pub mod world;

@@ -1,10 +1,9 @@
-//! The command line for people: `dpfctl describe`, `dpfctl dev`.
+//! The command line for people: `dpfctl describe`.
 //!
-//! What it is not: there is no decision about any object in here. It reads, renders, and starts processes.
+//! What it is not: there is no decision about any object in here. It reads and renders.
 //!
 //! ```text
 //!   cli (arguments) -> describe (fetch, tree, text)
-//!                   -> dev      (devcluster, dpf-host as a child, apply, progress)
 //! ```
 
 mod cli;
@@ -46,7 +45,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Describe {
             what: Describe::Dpudeployments(arguments),
         } => runtime()?.block_on(describe_deployments(arguments)),
-        Command::Dev { .. } => anyhow::bail!("later"),
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Row {
     /// A plural that only announces what follows.
     Header(&'static str),
     /// An object.
-    Object(Object),
+    Object(Box<Object>),
     /// Several objects that are ready for the same reason.
     Group(Group),
 }
@@ -98,7 +98,7 @@ impl Object {
 
     fn over(self, children: Vec<Node>) -> Node {
         Node {
-            row: Row::Object(self),
+            row: Row::Object(Box::new(self)),
             children,
         }
     }
