@@ -1,6 +1,10 @@
 //! What a newcomer does: start the demo, look at it with kubectl, kill the host, delete everything.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic is a failed test"
+)]
 
 use anyhow::{Context, bail, ensure};
 use dpf_api::provisioning::{Dpu, DpuSet};

@@ -1,7 +1,12 @@
 //! Wrong input: each mistake is answered with a condition or an admission error that names the object, the field and what to do,
 //! and nothing that runs is touched.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic is a failed test"
+)]
 
 use anyhow::{Context, ensure};
 use dpf_api::provisioning::{Dpu, DpuSet};

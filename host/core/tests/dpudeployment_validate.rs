@@ -1,6 +1,11 @@
 //! Validation of a DPUDeployment: every mistake in one table.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a panic is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a panic is a failed test"
+)]
 
 mod support;
 
@@ -11,15 +16,33 @@ use support::example;
 type Change = fn(&mut Observed);
 
 fn depend(observed: &mut Observed, service: &str, on: &[&str]) {
-    observed.deployment.spec.services.get_mut(service).unwrap().depends_on =
-        Some(on.iter().map(|name| LocalDependency { name: (*name).to_owned() }).collect());
+    observed
+        .deployment
+        .spec
+        .services
+        .get_mut(service)
+        .unwrap()
+        .depends_on = Some(
+        on.iter()
+            .map(|name| LocalDependency {
+                name: (*name).to_owned(),
+            })
+            .collect(),
+    );
 }
 
 #[test]
 fn the_example_is_valid() {
     let observed = example();
     let validated = validate(&observed).unwrap();
-    assert_eq!(validated.services.iter().map(|s| s.name).collect::<Vec<_>>(), ["consumer", "producer"]);
+    assert_eq!(
+        validated
+            .services
+            .iter()
+            .map(|s| s.name)
+            .collect::<Vec<_>>(),
+        ["consumer", "producer"]
+    );
 }
 
 #[test]
@@ -27,13 +50,23 @@ fn dependencies_come_first() {
     let mut observed = example();
     depend(&mut observed, "consumer", &["producer"]);
     let validated = validate(&observed).unwrap();
-    assert_eq!(validated.services.iter().map(|s| s.name).collect::<Vec<_>>(), ["producer", "consumer"]);
+    assert_eq!(
+        validated
+            .services
+            .iter()
+            .map(|s| s.name)
+            .collect::<Vec<_>>(),
+        ["producer", "consumer"]
+    );
 }
 
 #[test]
 fn every_mistake_names_object_field_and_remedy() {
     let table: [(Change, &str); 13] = [
-        (|o| o.bfb = None, "BFB customer-namespace/bfb-2.9 does not exist: create it, or correct spec.dpus.bfb"),
+        (
+            |o| o.bfb = None,
+            "BFB customer-namespace/bfb-2.9 does not exist: create it, or correct spec.dpus.bfb",
+        ),
         (
             |o| o.bfb.as_mut().unwrap().status = None,
             "BFB customer-namespace/bfb-2.9 is not ready yet: its phase is Initializing",
@@ -51,7 +84,13 @@ fn every_mistake_names_object_field_and_remedy() {
             "DPUServiceConfiguration customer-namespace/producer does not exist: create it, or correct spec.services[producer].serviceConfiguration",
         ),
         (
-            |o| o.templates.get_mut("producer").unwrap().spec.deployment_service_name = "other".to_owned(),
+            |o| {
+                o.templates
+                    .get_mut("producer")
+                    .unwrap()
+                    .spec
+                    .deployment_service_name = "other".to_owned()
+            },
             "service in DPUServiceTemplate customer-namespace/producer doesn't match: its spec.deploymentServiceName is other, and service producer of the DPUDeployment refers to it",
         ),
         (
@@ -80,13 +119,28 @@ fn every_mistake_names_object_field_and_remedy() {
         (
             |o| {
                 let chains = o.deployment.spec.service_chains.as_mut().unwrap();
-                chains.switches.first_mut().unwrap().ports.first_mut().unwrap().service.as_mut().unwrap().name =
-                    "nobody".to_owned();
+                chains
+                    .switches
+                    .first_mut()
+                    .unwrap()
+                    .ports
+                    .first_mut()
+                    .unwrap()
+                    .service
+                    .as_mut()
+                    .unwrap()
+                    .name = "nobody".to_owned();
             },
             "spec.serviceChains.switches[0].ports[0].service.name: service nobody is not defined in spec.services (defined: consumer, producer)",
         ),
         (
-            |o| o.configurations.get_mut("consumer").unwrap().spec.interfaces = None,
+            |o| {
+                o.configurations
+                    .get_mut("consumer")
+                    .unwrap()
+                    .spec
+                    .interfaces = None
+            },
             "spec.serviceChains.switches[0].ports[1].service.interface: DPUServiceConfiguration consumer has no interface app-iface (defined: none)",
         ),
     ];
@@ -94,8 +148,12 @@ fn every_mistake_names_object_field_and_remedy() {
         let mut observed = example();
         change(&mut observed);
         let invalid = validate(&observed).expect_err(expected);
-        let all: Vec<&String> =
-            invalid.prerequisites.iter().chain(&invalid.services).chain(&invalid.chain).collect();
+        let all: Vec<&String> = invalid
+            .prerequisites
+            .iter()
+            .chain(&invalid.services)
+            .chain(&invalid.chain)
+            .collect();
         assert_eq!(all, [expected]);
     }
 }
@@ -107,5 +165,8 @@ fn all_mistakes_are_told_at_once() {
     observed.templates.clear();
     depend(&mut observed, "consumer", &["nobody"]);
     let invalid = validate(&observed).unwrap_err();
-    assert_eq!((invalid.prerequisites.len(), invalid.services.len()), (3, 1));
+    assert_eq!(
+        (invalid.prerequisites.len(), invalid.services.len()),
+        (3, 1)
+    );
 }

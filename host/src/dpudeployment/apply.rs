@@ -5,11 +5,11 @@ use crate::kit::{Context, WriteError, apply as write, delete, patch_metadata, re
 use dpf_api::keys::{finalizers, labels, managers};
 use dpf_api::provisioning::{Bfb, DpuFlavor, DpuSet};
 use dpf_api::svc::{DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceTemplate};
+use dpf_core::dpudeployment::build::service_owner;
 use dpf_core::dpudeployment::plan::mark_label;
 use dpf_core::dpudeployment::status::Readiness;
 use dpf_core::dpudeployment::{Action, ChildKind, DependencyKind, Observed};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -104,11 +104,7 @@ async fn apply_one(
         Action::Pause { service } => pause(context, observed, &service, true).await?,
         Action::Unpause { service } => pause(context, observed, &service, false).await?,
         Action::ApplyService(service) => {
-            let current = find(&observed.services, &service.name_any());
-            if current.is_some_and(|current| current.spec.paused == Some(true)) {
-                pause(context, observed, &service.name_any(), false).await?;
-            }
-            let service = write_changed(context, current, *service).await?;
+            let service = write(client, managers::DPUDEPLOYMENT, service.as_ref()).await?;
             uids.extend(service.uid().map(|uid| (service.name_any(), uid)));
             note(
                 readiness,
@@ -124,15 +120,13 @@ async fn apply_one(
             mut interface,
             service,
         } => {
-            if let Some(uid) = uids.get(&service) {
-                interface
-                    .metadata
-                    .owner_references
-                    .get_or_insert_default()
-                    .push(service_owner(&service, uid));
+            let owners = interface.metadata.owner_references.get_or_insert_default();
+            if let Some(uid) = uids.get(&service)
+                && !owners.iter().any(|owner| owner.uid == *uid)
+            {
+                owners.push(service_owner(&service, uid));
             }
-            let current = find(&observed.interfaces, &interface.name_any());
-            let interface = write_changed(context, current, *interface).await?;
+            let interface = write(client, managers::DPUDEPLOYMENT, interface.as_ref()).await?;
             let conditions = interface
                 .status
                 .as_ref()
@@ -140,8 +134,7 @@ async fn apply_one(
             note(readiness, ChildKind::Interface, &interface, conditions);
         }
         Action::ApplyChain(chain) => {
-            let chain =
-                write_changed(context, find(&observed.chains, &chain.name_any()), *chain).await?;
+            let chain = write(client, managers::DPUDEPLOYMENT, chain.as_ref()).await?;
             note(
                 readiness,
                 ChildKind::Chain,
@@ -150,7 +143,7 @@ async fn apply_one(
             );
         }
         Action::ApplySet(set) => {
-            let set = write_changed(context, find(&observed.sets, &set.name_any()), *set).await?;
+            let set = write(client, managers::DPUDEPLOYMENT, set.as_ref()).await?;
             note(
                 readiness,
                 ChildKind::Set,
@@ -174,61 +167,6 @@ fn find<'a, K: Resource>(objects: &'a [K], name: &str) -> Option<&'a K> {
     objects
         .iter()
         .find(|object| object.meta().name.as_deref() == Some(name))
-}
-
-/// Writes an object unless everything it says already stands in what was read.
-async fn write_changed<K>(
-    context: &Context,
-    current: Option<&K>,
-    desired: K,
-) -> Result<K, WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned,
-{
-    if let Some(current) = current
-        && let (Ok(current_value), Ok(desired_value)) = (
-            serde_json::to_value(current),
-            serde_json::to_value(&desired),
-        )
-        && says_nothing_new(&current_value, &desired_value)
-    {
-        return Ok(current.clone());
-    }
-    write(&context.client, managers::DPUDEPLOYMENT, &desired).await
-}
-
-/// Whether an apply would change nothing: metadata is contained in what exists, the spec is the same.
-///
-/// Fields that the server defaulted or that others own in the spec make this false; then the write happens and the server
-/// finds that nothing changes.
-fn says_nothing_new(current: &Value, desired: &Value) -> bool {
-    let part = |value: &Value, path: &str| value.pointer(path).cloned().unwrap_or(Value::Null);
-    let contained = |path: &str| match (part(current, path), part(desired, path)) {
-        (_, Value::Null) => true,
-        (Value::Object(current), Value::Object(desired)) => desired
-            .iter()
-            .all(|(key, value)| current.get(key) == Some(value)),
-        (current, desired) => current == desired,
-    };
-    contained("/metadata/labels")
-        && contained("/metadata/annotations")
-        && contained("/metadata/ownerReferences")
-        && part(current, "/spec") == part(desired, "/spec")
-}
-
-fn service_owner(name: &str, uid: &str) -> OwnerReference {
-    OwnerReference {
-        api_version: DpuService::api_version(&()).into_owned(),
-        kind: DpuService::kind(&()).into_owned(),
-        name: name.to_owned(),
-        uid: uid.to_owned(),
-        controller: Some(false),
-        block_owner_deletion: Some(false),
-    }
 }
 
 async fn delete_named<K>(context: &Context, objects: &[K], name: &str) -> Result<(), WriteError>

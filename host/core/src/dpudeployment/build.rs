@@ -86,6 +86,19 @@ pub fn owner_reference(validated: &Validated<'_>) -> OwnerReference {
     }
 }
 
+/// The second owner of an interface: it goes with its service.
+#[must_use]
+pub fn service_owner(name: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: DpuService::api_version(&()).into_owned(),
+        kind: DpuService::kind(&()).into_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(false),
+        block_owner_deletion: Some(false),
+    }
+}
+
 fn metadata(validated: &Validated<'_>, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
@@ -452,6 +465,7 @@ pub fn sets(validated: &Validated<'_>, advice: &Advice<'_>, disruptive: bool) ->
         .map(|template| {
             let name = format!("{}-{}", validated.name, template.name_suffix);
             let mut action = dpus.node_effect.clone().unwrap_or_default();
+            action.force = Some(action.force.unwrap_or(false));
             if dpus.node_effect.is_none() {
                 // The default of release 25.10.
                 action.drain = Some(true);

@@ -209,18 +209,28 @@ fn plan_service(
     }
     let interfaces = choose_interfaces(validated, revision);
     let names = interfaces.iter().map(|i| i.name_any()).collect();
-    plan.actions
-        .push(Action::ApplyService(Box::new(build::service(
-            validated, revision, names,
-        ))));
-    for interface in interfaces {
+    write_service(
+        choice.existing,
+        build::service(validated, revision, names),
+        plan,
+    );
+    for mut interface in interfaces {
         let name = interface.name_any();
         desire(plan, ChildKind::Interface, &name);
-        keep.insert((ChildKind::Interface, name));
-        plan.actions.push(Action::ApplyInterface {
-            interface: Box::new(interface),
-            service: choice.name.clone(),
-        });
+        keep.insert((ChildKind::Interface, name.clone()));
+        if let Some(uid) = choice
+            .existing
+            .and_then(|service| service.metadata.uid.as_ref())
+        {
+            let owners = interface.metadata.owner_references.get_or_insert_default();
+            owners.push(build::service_owner(&choice.name, uid));
+        }
+        if changes(find(&validated.observed.interfaces, &name), &interface) {
+            plan.actions.push(Action::ApplyInterface {
+                interface: Box::new(interface),
+                service: choice.name.clone(),
+            });
+        }
     }
     let old: BTreeSet<String> = choice
         .retained
@@ -257,6 +267,59 @@ fn plan_service(
             .iter()
             .any(|owner| owner.kind == "DPUService" && old.contains(&owner.name))
     });
+}
+
+/// An older revision that becomes current again is unpaused after it was written.
+fn write_service(existing: Option<&DpuService>, desired: DpuService, plan: &mut Plan) {
+    let paused = existing.is_some_and(|service| service.spec.paused == Some(true));
+    let unpaused = existing.map(|service| {
+        let mut service = service.clone();
+        service.spec.paused = None;
+        service
+    });
+    let name = name_of(&desired);
+    if changes(unpaused.as_ref(), &desired) {
+        plan.actions.push(Action::ApplyService(Box::new(desired)));
+    }
+    if paused {
+        plan.actions.push(Action::Unpause { service: name });
+    }
+}
+
+fn find<'a, K: Resource>(objects: &'a [K], name: &str) -> Option<&'a K> {
+    objects.iter().find(|object| {
+        object.meta().name.as_deref() == Some(name) && object.meta().deletion_timestamp.is_none()
+    })
+}
+
+/// Whether writing `desired` would change `existing`: its labels, annotations and owners are there, and the spec is the same.
+///
+/// Builders write every field that the API server would default, so that equality means that nothing is to do.
+fn changes<K: Resource + Serialize>(existing: Option<&K>, desired: &K) -> bool {
+    let Some(existing) = existing else {
+        return true;
+    };
+    let (old, new) = (existing.meta(), desired.meta());
+    let contains = |old: &Option<BTreeMap<String, String>>,
+                    new: &Option<BTreeMap<String, String>>| {
+        new.iter()
+            .flatten()
+            .all(|(key, value)| old.as_ref().and_then(|old| old.get(key)) == Some(value))
+    };
+    let owners = old.owner_references.as_deref().unwrap_or_default();
+    let spec = |object: &K| {
+        serde_json::to_value(object)
+            .ok()
+            .and_then(|mut value| Some(value.get_mut("spec")?.take()))
+    };
+    !contains(&old.labels, &new.labels)
+        || !contains(&old.annotations, &new.annotations)
+        || new
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|owner| !owners.contains(owner))
+        || spec(existing) != spec(desired)
 }
 
 fn service_ready(service: &DpuService) -> bool {
@@ -299,7 +362,7 @@ fn sets_behind(validated: &Validated<'_>, key: &str, value: &str) -> Vec<String>
                 .is_some_and(|labels| labels.get(key).is_some_and(|found| found == value));
             !(labelled && is_true_for(conditions, READY, set.metadata.generation))
         })
-        .map(|set| name_of(set))
+        .map(name_of)
         .collect()
 }
 
@@ -396,9 +459,10 @@ fn plan_chain(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
         let choice = &revision.choice;
         desire(plan, ChildKind::Chain, &choice.name);
         keep.insert(choice.name.clone());
-        plan.actions.push(Action::ApplyChain(Box::new(build::chain(
-            validated, revision,
-        ))));
+        let chain = build::chain(validated, revision);
+        if changes(choice.existing, &chain) {
+            plan.actions.push(Action::ApplyChain(Box::new(chain)));
+        }
         let value = build::chain_label_value(revision);
         let ready = choice.existing.is_some_and(|chain| {
             let conditions = chain.status.as_ref().and_then(|s| s.conditions.as_deref());
@@ -437,8 +501,10 @@ fn plan_sets(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
     for set in build::sets(validated, advice, disruptive) {
         let name = set.name_any();
         desire(plan, ChildKind::Set, &name);
+        if changes(find(&validated.observed.sets, &name), &set) {
+            plan.actions.push(Action::ApplySet(Box::new(set)));
+        }
         names.insert(name);
-        plan.actions.push(Action::ApplySet(Box::new(set)));
     }
     for set in alive(&validated.observed.sets).filter(|set| !names.contains(&name_of(*set))) {
         plan.actions.push(Action::Delete {

@@ -276,7 +276,7 @@ mod tests {
             // Nothing that lives is forgotten, nothing is in two groups.
             let mut all = names(&choice.retained);
             all.extend(names(&choice.surplus));
-            all.extend(choice.existing.map(|o| name_of(o)));
+            all.extend(choice.existing.map(name_of));
             all.sort();
             let mut live: Vec<String> =
                 objects.iter().filter(|o| o.metadata.deletion_timestamp.is_none()).map(name_of).collect();
