@@ -36,6 +36,12 @@ pub fn derived_name(base: &str, owner: &str, digest: &str, attempt: u32) -> Stri
     format!("{base}-{}", derived_suffix(owner, base, digest, attempt))
 }
 
+/// The name of an object; empty before it has one.
+#[must_use]
+pub fn name_of<K: kube::Resource>(object: &K) -> String {
+    object.meta().name.clone().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use dpf_api::keys::{finalizers, labels, managers};
 use dpf_api::provisioning::{Bfb, DpuFlavor, DpuSet};
 use dpf_api::svc::{DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceTemplate};
 use dpf_core::dpudeployment::build::service_owner;
-use dpf_core::dpudeployment::plan::mark_label;
+use dpf_core::dpudeployment::marks::mark_label;
 use dpf_core::dpudeployment::status::Readiness;
 use dpf_core::dpudeployment::{Action, ChildKind, DependencyKind, Observed};
 use k8s_openapi::NamespaceResourceScope;

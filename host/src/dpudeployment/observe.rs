@@ -3,7 +3,8 @@
 use super::error::Error;
 use dpf_api::keys::labels::{OWNED_BY_DPUDEPLOYMENT, owner_value};
 use dpf_api::svc::DpuDeployment;
-use dpf_core::dpudeployment::plan::{ChildKind, mark_label};
+use dpf_core::dpudeployment::ChildKind;
+use dpf_core::dpudeployment::marks::mark_label;
 use dpf_core::dpudeployment::status::{Readiness, child_ready};
 use dpf_core::dpudeployment::{Marked, Observed};
 use k8s_openapi::NamespaceResourceScope;

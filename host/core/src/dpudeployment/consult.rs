@@ -4,6 +4,8 @@
 
 use super::build::{current_service_id, node_label_key, service_id};
 use super::digest::{VersionDigest, chain_digest, service_digest};
+use super::rejection::{Rejection, aggregate, occurred, refusal_text, services_rejected};
+use super::requests::{chain_request, check_request, merge_request};
 use super::rollout::{Case, Choice, Rules, choose};
 use super::validate::{Service, Validated};
 use crate::conditions::{is_true, is_true_for};
@@ -12,9 +14,8 @@ use dpf_api::conditions::{READY, reasons};
 use dpf_api::keys::{annotations, labels};
 use dpf_api::svc::{ChainSwitch, DpuService, DpuServiceChain};
 use dpf_stage::{
-    ChainRequest, ChainResponse, ChainService, CheckRequest, CheckService, DeploymentRef, Failure,
-    Finding, MergeDependency, MergeRequest, MergeResponse, MergeService, PortSpec, Provided,
-    Resources, Severity, SwitchSpec,
+    ChainRequest, ChainResponse, CheckRequest, Failure, Finding, MergeRequest, MergeResponse,
+    Severity,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -113,17 +114,6 @@ pub struct Advice<'a> {
     pub warnings: Vec<Finding>,
 }
 
-/// A step that ended the pass: its conditions are false, later steps did not run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// Condition types that hold before the failing ones.
-    pub passed: Vec<&'static str>,
-    /// Failing condition type, reason, message.
-    pub failed: Vec<(&'static str, &'static str, String)>,
-    /// Whether a plugin is to blame: then trying again may help.
-    pub fault: bool,
-}
-
 /// Consults all stages.
 ///
 /// # Errors
@@ -161,13 +151,6 @@ pub fn consult<'a>(
         chain,
         warnings,
     })
-}
-
-fn deployment_ref(validated: &Validated<'_>) -> DeploymentRef {
-    DeploymentRef {
-        namespace: validated.namespace.to_owned(),
-        name: validated.name.to_owned(),
-    }
 }
 
 /// Fields of findings that concern resources; every other finding concerns versions.
@@ -223,106 +206,6 @@ fn check(validated: &Validated<'_>, stages: &dyn Stages) -> Result<Vec<Finding>,
         }
     }
     Err(rejection)
-}
-
-fn check_request(validated: &Validated<'_>) -> CheckRequest {
-    let text_pairs = |list: Option<&dpf_api::ResourceList>| {
-        list.into_iter()
-            .flatten()
-            .map(|(name, amount)| (name.clone(), amount.0.clone()))
-            .collect()
-    };
-    let flavor = &validated.flavor.spec;
-    let doca = validated
-        .bfb
-        .status
-        .as_ref()
-        .and_then(|s| s.versions.as_ref())
-        .and_then(|v| v.doca.clone());
-    CheckRequest {
-        deployment: deployment_ref(validated),
-        services: {
-            let mut services: Vec<CheckService> = validated
-                .services
-                .iter()
-                .map(|service| CheckService {
-                    name: service.name.to_owned(),
-                    template: service.reference.service_template.clone(),
-                    constraints: service
-                        .template
-                        .status
-                        .as_ref()
-                        .and_then(|s| s.versions.clone())
-                        .unwrap_or_default(),
-                    resource_requirements: text_pairs(
-                        service.template.spec.resource_requirements.as_ref(),
-                    ),
-                    in_cluster: service.in_cluster(),
-                })
-                .collect();
-            services.sort_by(|a, b| a.name.cmp(&b.name));
-            services
-        },
-        provided: Provided {
-            kind: "BFB".to_owned(),
-            name: validated.bfb.metadata.name.clone().unwrap_or_default(),
-            versions: doca
-                .filter(|version| !version.is_empty())
-                .map(|version| (annotations::DOCA_VERSION.to_owned(), version))
-                .into_iter()
-                .collect(),
-        },
-        resources: flavor.dpu_resources.as_ref().map(|total| Resources {
-            flavor: validated.flavor.metadata.name.clone().unwrap_or_default(),
-            total: text_pairs(Some(total)),
-            reserved: text_pairs(flavor.system_reserved_resources.as_ref()),
-        }),
-        ..CheckRequest::default()
-    }
-}
-
-fn merge_request(
-    validated: &Validated<'_>,
-    service: &Service<'_>,
-    revisions: &[ServiceRevision<'_>],
-) -> MergeRequest {
-    let settings = service.configuration.spec.service_configuration.as_ref();
-    MergeRequest {
-        deployment: deployment_ref(validated),
-        service: MergeService {
-            name: service.name.to_owned(),
-            template: service.reference.service_template.clone(),
-            configuration: service.reference.service_configuration.clone(),
-        },
-        template_values: service
-            .template
-            .spec
-            .helm_chart
-            .values
-            .as_ref()
-            .map(|v| v.0.clone()),
-        configuration_values: settings
-            .and_then(|s| s.helm_chart.as_ref())
-            .and_then(|chart| chart.values.as_ref())
-            .map(|v| v.0.clone()),
-        render: service.dependencies().next().is_some(),
-        delimiters: service
-            .configuration
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|a| a.get(annotations::TEMPLATE_DELIMITER).cloned()),
-        dependencies: service
-            .dependencies()
-            .filter_map(|dependency| revisions.iter().find(|r| r.service.name == dependency))
-            .map(|revision| MergeDependency {
-                name: revision.service.name.to_owned(),
-                object_name: revision.choice.name.clone(),
-                namespace: validated.namespace.to_owned(),
-            })
-            .collect(),
-        ..MergeRequest::default()
-    }
 }
 
 fn revision<'a>(
@@ -542,121 +425,4 @@ fn build_chain<'a>(
         choice,
         disturbs,
     }))
-}
-
-fn chain_request(validated: &Validated<'_>, revisions: &[ServiceRevision<'_>]) -> ChainRequest {
-    let switches = validated
-        .observed
-        .deployment
-        .spec
-        .service_chains
-        .iter()
-        .flat_map(|chains| &chains.switches);
-    ChainRequest {
-        deployment: deployment_ref(validated),
-        switches: switches
-            .map(|switch| SwitchSpec {
-                ports: switch.ports.iter().filter_map(port_spec).collect(),
-                service_mtu: switch.service_mtu.and_then(|mtu| u32::try_from(mtu).ok()),
-            })
-            .collect(),
-        services: revisions
-            .iter()
-            .map(|revision| ChainService {
-                name: revision.service.name.to_owned(),
-                service_id: revision.service_id.clone(),
-                interfaces: revision
-                    .service
-                    .configuration
-                    .spec
-                    .interfaces
-                    .iter()
-                    .flatten()
-                    .map(|interface| interface.name.clone())
-                    .collect(),
-            })
-            .collect(),
-        ..ChainRequest::default()
-    }
-}
-
-fn port_spec(port: &dpf_api::svc::SwitchPort) -> Option<PortSpec> {
-    let ipam = |ipam: &Option<dpf_api::svc::Ipam>| {
-        ipam.as_ref().map(|ipam| dpf_stage::Ipam {
-            match_labels: ipam.match_labels.clone(),
-            default_gateway: ipam.default_gateway,
-            set_default_route: ipam.set_default_route,
-        })
-    };
-    match (&port.service, &port.service_interface) {
-        (Some(service), _) => Some(PortSpec::Service {
-            name: service.name.clone(),
-            interface: service.interface.clone(),
-            ipam: ipam(&service.ipam),
-        }),
-        (None, Some(selected)) => Some(PortSpec::ServiceInterface {
-            match_labels: selected.match_labels.clone(),
-            ipam: ipam(&selected.ipam),
-        }),
-        (None, None) => None,
-    }
-}
-
-fn services_rejected(problems: &[(&str, Refusal)]) -> Rejection {
-    let texts = problems
-        .iter()
-        .map(|(service, refusal)| {
-            format!(
-                "failed to template DPUService {service}: {}",
-                refusal_text(refusal)
-            )
-        })
-        .collect();
-    Rejection {
-        passed: vec![
-            types::PREREQUISITES_READY,
-            types::VERSION_MATCHING_READY,
-            types::RESOURCE_FITTING_READY,
-        ],
-        failed: vec![(
-            types::DPUSERVICES_RECONCILED,
-            reasons::ERROR,
-            occurred(&aggregate(texts)),
-        )],
-        fault: problems
-            .iter()
-            .any(|(_, refusal)| matches!(refusal, Refusal::Fault { .. })),
-    }
-}
-
-fn refusal_text(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Input(failure) if failure.findings.is_empty() => failure.message.clone(),
-        Refusal::Input(failure) => {
-            let details = failure
-                .findings
-                .iter()
-                .map(|f| format!("{} {}: {}", f.object, f.field, f.message))
-                .collect();
-            aggregate(details)
-        }
-        Refusal::Fault { reason, message } => format!("{reason}: {message}"),
-    }
-}
-
-/// One text stays as it is; several become `[a, b]` without duplicates, as Kubernetes shows lists of errors.
-#[must_use]
-pub fn aggregate(mut texts: Vec<String>) -> String {
-    let mut seen = std::collections::BTreeSet::new();
-    texts.retain(|text| seen.insert(text.clone()));
-    match texts.as_slice() {
-        [one] => one.clone(),
-        several => format!("[{}]", several.join(", ")),
-    }
-}
-
-/// The form in which conditions show an error.
-#[must_use]
-pub fn occurred(text: &str) -> String {
-    format!("Error occurred: {text}")
 }

@@ -9,20 +9,29 @@
 //!
 //! * [`validate`]: everything that is wrong with the user's input, found before anything is written.
 //! * [`consult`]: asks the plugins, in the order of the dependencies, and names every revision.
-//! * [`plan`]: compares with what runs; the rules of a rollout are in [`rollout`].
+//! * [`plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`].
+//! * [`deletion`]: the same for a deployment that goes; [`marks`]: what keeps the things it refers to.
 //! * [`status`]: a pure function of the report and what was applied.
 
+pub mod action;
 pub mod build;
 pub mod consult;
+pub mod deletion;
 pub mod digest;
+pub mod marks;
 mod observed;
 pub mod plan;
+pub mod rejection;
+mod requests;
 pub mod rollout;
 pub mod status;
 pub mod validate;
 
-pub use consult::{Advice, Refusal, Rejection, Stages, consult};
+pub use action::{Action, ChildKind, DependencyKind, Plan, Report};
+pub use consult::{Advice, Refusal, Stages, consult};
+pub use deletion::plan_deletion;
 pub use observed::{Marked, Observed};
-pub use plan::{Action, ChildKind, DependencyKind, Plan, Report, plan, plan_deletion};
+pub use plan::plan;
+pub use rejection::Rejection;
 pub use status::{Outcome, conditions};
 pub use validate::{Invalid, Validated, validate};

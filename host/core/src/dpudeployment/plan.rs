@@ -1,127 +1,23 @@
 //! What to write, in which order, and what we wait for.
 
+use super::action::{Action, ChildKind, Plan};
 use super::build;
 use super::consult::{Advice, ServiceRevision};
-use super::digest::deployment_digest;
-use super::observed::Observed;
+use super::deletion::unpause_terminating;
+use super::marks::mark_dependencies;
 use super::rollout::{Case, Rules, choose};
 use super::validate::Validated;
 use crate::conditions::{is_true, is_true_for};
+use crate::names::name_of;
 use dpf_api::conditions::READY;
-use dpf_api::keys::{annotations, finalizers, labels};
-use dpf_api::provisioning::DpuSet;
-use dpf_api::svc::{DpuService, DpuServiceChain, DpuServiceInterface};
+use dpf_api::keys::{annotations, labels};
+use dpf_api::svc::{DpuService, DpuServiceInterface};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks again after this many seconds while a rollout or a deletion is under way, should an event be missed.
-const SAFETY_REQUEUE_SECONDS: u64 = 30;
-
-/// Kinds of objects that a deployment refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum DependencyKind {
-    /// BFB.
-    Bfb,
-    /// DPUFlavor.
-    Flavor,
-    /// DPUServiceTemplate.
-    Template,
-    /// DPUServiceConfiguration.
-    Configuration,
-}
-
-/// Kinds of objects that a deployment owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum ChildKind {
-    /// DPUService.
-    Service,
-    /// DPUServiceInterface.
-    Interface,
-    /// DPUServiceChain.
-    Chain,
-    /// DPUSet.
-    Set,
-}
-
-/// One write. The order of a plan's actions is the order in which they are carried out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum Action {
-    /// Put the finalizer on the deployment.
-    AddFinalizer,
-    /// Put finalizer and label on an object the deployment refers to.
-    Mark {
-        /// Its kind.
-        kind: DependencyKind,
-        /// Its name.
-        name: String,
-    },
-    /// Take label, and with the last label the finalizer, from an object.
-    Unmark {
-        /// Its kind.
-        kind: DependencyKind,
-        /// Its name.
-        name: String,
-    },
-    /// Stop the controller of an older revision from changing anything.
-    Pause {
-        /// Name of the DPUService.
-        service: String,
-    },
-    /// Let the controller of a DPUService go on.
-    Unpause {
-        /// Name of the DPUService.
-        service: String,
-    },
-    /// Create or change a DPUService.
-    ApplyService(Box<DpuService>),
-    /// Create or change a DPUServiceInterface.
-    ApplyInterface {
-        /// The interface.
-        interface: Box<DpuServiceInterface>,
-        /// The DPUService that owns it besides the deployment.
-        service: String,
-    },
-    /// Create or change the DPUServiceChain.
-    ApplyChain(Box<DpuServiceChain>),
-    /// Create or change a DPUSet.
-    ApplySet(Box<DpuSet>),
-    /// Delete a child.
-    Delete {
-        /// Its kind.
-        kind: ChildKind,
-        /// Its name.
-        name: String,
-    },
-    /// Let the deployment go.
-    RemoveFinalizer,
-}
-
-/// What the deployment waits for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Report {
-    /// Services that are not created yet, each with the dependencies it waits for.
-    pub waiting_services: BTreeMap<String, Vec<String>>,
-    /// Older revisions that stay until their replacement is ready, each with what holds them.
-    pub held_revisions: BTreeMap<String, String>,
-    /// Names of the children that make up the desired state.
-    pub desired: BTreeMap<ChildKind, BTreeSet<String>>,
-    /// While deleting: how many children of a kind are left.
-    pub remaining: Option<BTreeMap<ChildKind, usize>>,
-    /// Warnings of plugins.
-    pub warnings: Vec<String>,
-}
-
-/// What to do and what we wait for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Plan {
-    /// The writes, in order.
-    pub actions: Vec<Action>,
-    /// What we wait for.
-    pub report: Report,
-    /// Look again after so many seconds even if nothing happens.
-    pub requeue_seconds: Option<u64>,
-}
+pub(super) const SAFETY_REQUEUE_SECONDS: u64 = 30;
 
 /// Plans one pass.
 #[must_use]
@@ -152,10 +48,6 @@ pub fn plan(validated: &Validated<'_>, advice: &Advice<'_>) -> Plan {
     plan.requeue_seconds =
         (rolling || !plan.report.waiting_services.is_empty()).then_some(SAFETY_REQUEUE_SECONDS);
     plan
-}
-
-fn name_of(object: &impl Resource) -> String {
-    object.meta().name.clone().unwrap_or_default()
 }
 
 fn desire(plan: &mut Plan, kind: ChildKind, name: &str) {
@@ -514,7 +406,7 @@ fn plan_sets(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
     }
 }
 
-fn alive<K: Resource>(objects: &[K]) -> impl Iterator<Item = &K> {
+pub(super) fn alive<K: Resource>(objects: &[K]) -> impl Iterator<Item = &K> {
     objects
         .iter()
         .filter(|object| object.meta().deletion_timestamp.is_none())
@@ -546,179 +438,4 @@ fn delete_leftovers(
         }
     }
     unpause_terminating(validated.observed, plan);
-}
-
-fn unpause_terminating(observed: &Observed, plan: &mut Plan) {
-    let deleted_now: BTreeSet<String> = plan
-        .actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Delete {
-                kind: ChildKind::Service,
-                name,
-            } => Some(name.clone()),
-            _ => None,
-        })
-        .collect();
-    for service in observed
-        .services
-        .iter()
-        .filter(|service| service.spec.paused == Some(true))
-    {
-        let name = name_of(service);
-        if service.metadata.deletion_timestamp.is_some() || deleted_now.contains(&name) {
-            plan.actions.push(Action::Unpause { service: name });
-        }
-    }
-}
-
-/// The label that marks what a deployment refers to.
-#[must_use]
-pub fn mark_label(namespace: &str, name: &str) -> String {
-    format!(
-        "{}{}",
-        labels::CONSUMED_BY_DPUDEPLOYMENT_PREFIX,
-        deployment_digest(namespace, name)
-    )
-}
-
-fn mark_dependencies(observed: &Observed, plan: &mut Plan) {
-    let deployment = &observed.deployment;
-    let label = mark_label(
-        &deployment.namespace().unwrap_or_default(),
-        &deployment.name_any(),
-    );
-    let mut wanted = BTreeSet::new();
-    let mut mark = |kind: DependencyKind, object: &dyn Marks| {
-        wanted.insert((kind, object.named()));
-        if !object.marked(&label) {
-            plan.actions.push(Action::Mark {
-                kind,
-                name: object.named(),
-            });
-        }
-    };
-    if let Some(bfb) = &observed.bfb {
-        mark(DependencyKind::Bfb, bfb);
-    }
-    if let Some(flavor) = &observed.flavor {
-        mark(DependencyKind::Flavor, flavor);
-    }
-    for template in observed.templates.values() {
-        mark(DependencyKind::Template, template);
-    }
-    for configuration in observed.configurations.values() {
-        mark(DependencyKind::Configuration, configuration);
-    }
-    for (kind, name) in marked(observed) {
-        if !wanted.contains(&(kind, name.clone())) {
-            plan.actions.push(Action::Unmark { kind, name });
-        }
-    }
-}
-
-fn marked(observed: &Observed) -> BTreeSet<(DependencyKind, String)> {
-    let marked = &observed.marked;
-    let mut all = BTreeSet::new();
-    all.extend(
-        marked
-            .bfbs
-            .iter()
-            .map(|o| (DependencyKind::Bfb, name_of(o))),
-    );
-    all.extend(
-        marked
-            .flavors
-            .iter()
-            .map(|o| (DependencyKind::Flavor, name_of(o))),
-    );
-    all.extend(
-        marked
-            .templates
-            .iter()
-            .map(|o| (DependencyKind::Template, name_of(o))),
-    );
-    all.extend(
-        marked
-            .configurations
-            .iter()
-            .map(|o| (DependencyKind::Configuration, name_of(o))),
-    );
-    all
-}
-
-/// What marking asks of an object of any kind.
-trait Marks {
-    fn named(&self) -> String;
-    fn marked(&self, label: &str) -> bool;
-}
-
-impl<K: Resource> Marks for K {
-    fn named(&self) -> String {
-        name_of(self)
-    }
-    fn marked(&self, label: &str) -> bool {
-        let meta = self.meta();
-        meta.labels.as_ref().is_some_and(|l| l.contains_key(label))
-            && meta
-                .finalizers
-                .iter()
-                .flatten()
-                .any(|f| f == finalizers::DPUDEPLOYMENT)
-    }
-}
-
-/// Plans one pass of a deletion: chains, interfaces and services first, since their controllers need running DPUs; the
-/// sets when those are gone; then the marks and the finalizer.
-#[must_use]
-pub fn plan_deletion(observed: &Observed) -> Plan {
-    let mut plan = Plan::default();
-    let remaining = BTreeMap::from([
-        (ChildKind::Chain, observed.chains.len()),
-        (ChildKind::Interface, observed.interfaces.len()),
-        (ChildKind::Service, observed.services.len()),
-        (ChildKind::Set, observed.sets.len()),
-    ]);
-    let workload: usize = remaining
-        .iter()
-        .filter(|(kind, _)| **kind != ChildKind::Set)
-        .map(|(_, count)| count)
-        .sum();
-    let delete = |kind, names: Vec<String>| {
-        names
-            .into_iter()
-            .map(move |name| Action::Delete { kind, name })
-    };
-    let names = |objects: Vec<String>| objects;
-    if workload > 0 {
-        plan.actions.extend(delete(
-            ChildKind::Chain,
-            names(alive(&observed.chains).map(name_of).collect()),
-        ));
-        plan.actions.extend(delete(
-            ChildKind::Interface,
-            names(alive(&observed.interfaces).map(name_of).collect()),
-        ));
-        plan.actions.extend(delete(
-            ChildKind::Service,
-            names(alive(&observed.services).map(name_of).collect()),
-        ));
-        unpause_terminating(observed, &mut plan);
-    } else if !observed.sets.is_empty() {
-        plan.actions.extend(delete(
-            ChildKind::Set,
-            alive(&observed.sets).map(name_of).collect(),
-        ));
-    } else {
-        plan.actions.extend(
-            marked(observed)
-                .into_iter()
-                .map(|(kind, name)| Action::Unmark { kind, name }),
-        );
-        plan.actions.push(Action::RemoveFinalizer);
-    }
-    plan.requeue_seconds =
-        (workload > 0 || !observed.sets.is_empty()).then_some(SAFETY_REQUEUE_SECONDS);
-    plan.report.remaining = Some(remaining);
-    plan
 }

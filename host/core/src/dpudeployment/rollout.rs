@@ -7,7 +7,7 @@
 //!   nothing ───────────────────────────────────> New
 //! ```
 
-use crate::names::derived_name;
+use crate::names::{derived_name, name_of};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use std::collections::BTreeSet;
@@ -139,10 +139,6 @@ fn free_name(rules: &Rules<'_>, held: &BTreeSet<String>) -> String {
         }
         attempt += 1;
     }
-}
-
-fn name_of<K: Resource>(object: &K) -> String {
-    object.meta().name.clone().unwrap_or_default()
 }
 
 /// Orders by age; names break ties so that the order is total.

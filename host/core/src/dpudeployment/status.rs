@@ -1,7 +1,7 @@
 //! Conditions as a function of the report and of what was written.
 
-use super::consult::{Rejection, aggregate, occurred};
-use super::plan::{ChildKind, Report};
+use super::action::{ChildKind, Report};
+use super::rejection::{Rejection, aggregate, occurred};
 use super::validate::Invalid;
 use crate::conditions::{Conditions, Verdict, bulleted, is_true_for};
 use dpf_api::conditions::dpudeployment as types;

@@ -10,7 +10,7 @@
 use dpf_api::svc::DpuDeployment;
 use dpf_core::conditions::{Conditions, Verdict};
 use dpf_core::dpudeployment::build::service_owner;
-use dpf_core::dpudeployment::plan::mark_label;
+use dpf_core::dpudeployment::marks::mark_label;
 use dpf_core::dpudeployment::validate::Service;
 use dpf_core::dpudeployment::{
     Action, ChildKind, DependencyKind, Observed, Plan, Refusal, Stages, consult, plan, validate,

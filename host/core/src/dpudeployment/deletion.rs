@@ -1,0 +1,87 @@
+//! The end of a deployment.
+
+use super::action::{Action, ChildKind, Plan};
+use super::marks::marked;
+use super::observed::Observed;
+use super::plan::{SAFETY_REQUEUE_SECONDS, alive};
+use crate::names::name_of;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Plans one pass of a deletion: chains, interfaces and services first, since their controllers need running DPUs; the
+/// sets when those are gone; then the marks and the finalizer.
+#[must_use]
+pub fn plan_deletion(observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    let remaining = BTreeMap::from([
+        (ChildKind::Chain, observed.chains.len()),
+        (ChildKind::Interface, observed.interfaces.len()),
+        (ChildKind::Service, observed.services.len()),
+        (ChildKind::Set, observed.sets.len()),
+    ]);
+    let workload: usize = remaining
+        .iter()
+        .filter(|(kind, _)| **kind != ChildKind::Set)
+        .map(|(_, count)| count)
+        .sum();
+    let delete = |kind, names: Vec<String>| {
+        names
+            .into_iter()
+            .map(move |name| Action::Delete { kind, name })
+    };
+    let names = |objects: Vec<String>| objects;
+    if workload > 0 {
+        plan.actions.extend(delete(
+            ChildKind::Chain,
+            names(alive(&observed.chains).map(name_of).collect()),
+        ));
+        plan.actions.extend(delete(
+            ChildKind::Interface,
+            names(alive(&observed.interfaces).map(name_of).collect()),
+        ));
+        plan.actions.extend(delete(
+            ChildKind::Service,
+            names(alive(&observed.services).map(name_of).collect()),
+        ));
+        unpause_terminating(observed, &mut plan);
+    } else if !observed.sets.is_empty() {
+        plan.actions.extend(delete(
+            ChildKind::Set,
+            alive(&observed.sets).map(name_of).collect(),
+        ));
+    } else {
+        plan.actions.extend(
+            marked(observed)
+                .into_iter()
+                .map(|(kind, name)| Action::Unmark { kind, name }),
+        );
+        plan.actions.push(Action::RemoveFinalizer);
+    }
+    plan.requeue_seconds =
+        (workload > 0 || !observed.sets.is_empty()).then_some(SAFETY_REQUEUE_SECONDS);
+    plan.report.remaining = Some(remaining);
+    plan
+}
+
+pub(super) fn unpause_terminating(observed: &Observed, plan: &mut Plan) {
+    let deleted_now: BTreeSet<String> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Delete {
+                kind: ChildKind::Service,
+                name,
+            } => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    for service in observed
+        .services
+        .iter()
+        .filter(|service| service.spec.paused == Some(true))
+    {
+        let name = name_of(service);
+        if service.metadata.deletion_timestamp.is_some() || deleted_now.contains(&name) {
+            plan.actions.push(Action::Unpause { service: name });
+        }
+    }
+}
