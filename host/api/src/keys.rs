@@ -145,6 +145,8 @@ pub mod managers {
     pub const SERVICECHAINSET: &str = "service-chain-set-controller";
     /// ServiceInterfaceSet.
     pub const SERVICEINTERFACESET: &str = "service-interface-set-controller";
+    /// Kinds installed in DPU clusters.
+    pub const SETS_INSTALL: &str = "servicechainset-crds";
     /// Release of node effects once services are ready on a node.
     pub const DPUREADY: &str = "dpureadycontroller";
     /// DPUSet.

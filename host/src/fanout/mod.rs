@@ -12,6 +12,7 @@ use crate::kit::{
 };
 use dpf_api::provisioning::DpuCluster;
 use dpf_core::fanout::{Facts, FanOut, Gate, conditions, is_gone, plan};
+use futures::channel::mpsc;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -80,7 +81,7 @@ pub(crate) async fn run<P, F>(
     P::DynamicType: Eq + Hash,
     F: Future<Output = Result<Next, FanOutError>> + Send + 'static,
 {
-    let (sender, receiver) = remote::queue::<P>();
+    let (sender, receiver) = remote::queue::<ObjectRef<P>>();
     let parents: Api<P> = Api::all(context.client.clone());
     let clusters: Api<DpuCluster> = Api::all(context.client.clone());
     let controller = Controller::new(parents, watcher::Config::default());
@@ -104,14 +105,14 @@ pub(crate) async fn run<P, F>(
     );
 }
 
-async fn watch_children<P>(remote: Remote, stop: Shutdown, sender: remote::Sender<P>)
+async fn watch_children<P>(remote: Remote, stop: Shutdown, sender: mpsc::Sender<ObjectRef<P>>)
 where
     P: FanOut,
     P::Child: Kind + Send + Sync + 'static,
 {
     let api: Api<P::Child> = Api::all(remote.client);
     Feed::new(api)
-        .run(stop, sender, |child| {
+        .run(stop, vec![sender], |child| {
             let name = child.name_any();
             child
                 .namespace()

@@ -17,7 +17,7 @@ use dpf_api::provisioning::DpuCluster;
 use dpf_core::fanout::ClusterKey;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
-use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -157,12 +157,10 @@ async fn connections(
     usable
 }
 
-/// Where references for a controller go in.
-pub type Sender<L> = mpsc::Sender<ObjectRef<L>>;
-
-/// A bounded queue of references; the other end is for `Controller::reconcile_on`.
+/// A bounded queue of references to local objects; the other end is for `Controller::reconcile_on`, or, when the
+/// references are `()`, for `Controller::reconcile_all_on`.
 #[must_use]
-pub fn queue<L: Resource<DynamicType = ()>>() -> (Sender<L>, mpsc::Receiver<ObjectRef<L>>) {
+pub fn queue<R>() -> (mpsc::Sender<R>, mpsc::Receiver<R>) {
     mpsc::channel(QUEUE)
 }
 
@@ -213,14 +211,12 @@ where
     }
 
     /// Watches until stopped. A cut connection is taken up again; what vanished meanwhile is reported.
-    pub async fn run<L>(
+    pub async fn run<R: Clone + Eq + Hash>(
         mut self,
         stop: Shutdown,
-        mut sender: Sender<L>,
-        affected: impl Fn(&K) -> Vec<ObjectRef<L>>,
-    ) where
-        L: Resource<DynamicType = ()>,
-    {
+        mut senders: Vec<mpsc::Sender<R>>,
+        affected: impl Fn(&K) -> Vec<R>,
+    ) {
         let mut events = pin!(watch(self.api, self.config).default_backoff());
         let mut memory = Memory::new(self.fingerprint);
         loop {
@@ -234,8 +230,10 @@ where
                         writer.apply_watcher_event(&event);
                     }
                     for reference in memory.digest(event, &affected) {
-                        if sender.send(reference).await.is_err() {
-                            return;
+                        for sender in &mut senders {
+                            if sender.send(reference.clone()).await.is_err() {
+                                return;
+                            }
                         }
                     }
                 }
@@ -257,14 +255,14 @@ fn hash_of(value: &impl Hash) -> u64 {
 type Key = (Option<String>, Option<String>);
 
 /// What was last seen of each object, to tell what changed between two lists.
-struct Memory<K, L: Resource<DynamicType = ()>> {
+struct Memory<K, R> {
     fingerprint: fn(&K) -> Option<u64>,
-    seen: BTreeMap<Key, (Option<u64>, Vec<ObjectRef<L>>)>,
+    seen: BTreeMap<Key, (Option<u64>, Vec<R>)>,
     listed: BTreeSet<Key>,
-    pending: Vec<ObjectRef<L>>,
+    pending: Vec<R>,
 }
 
-impl<K: Resource<DynamicType = ()>, L: Resource<DynamicType = ()>> Memory<K, L> {
+impl<K: Resource<DynamicType = ()>, R: Clone + Eq + Hash> Memory<K, R> {
     fn new(fingerprint: fn(&K) -> Option<u64>) -> Self {
         Self {
             fingerprint,
@@ -275,11 +273,7 @@ impl<K: Resource<DynamicType = ()>, L: Resource<DynamicType = ()>> Memory<K, L> 
     }
 
     /// References of local objects to look at because of this event.
-    fn digest(
-        &mut self,
-        event: Event<K>,
-        affected: &impl Fn(&K) -> Vec<ObjectRef<L>>,
-    ) -> HashSet<ObjectRef<L>> {
+    fn digest(&mut self, event: Event<K>, affected: &impl Fn(&K) -> Vec<R>) -> HashSet<R> {
         match event {
             Event::Init => {
                 self.listed.clear();
@@ -314,11 +308,7 @@ impl<K: Resource<DynamicType = ()>, L: Resource<DynamicType = ()>> Memory<K, L> 
     }
 
     /// References before and after, unless nothing that counts changed.
-    fn note(
-        &mut self,
-        object: &K,
-        affected: &impl Fn(&K) -> Vec<ObjectRef<L>>,
-    ) -> Vec<ObjectRef<L>> {
+    fn note(&mut self, object: &K, affected: &impl Fn(&K) -> Vec<R>) -> Vec<R> {
         let fingerprint = (self.fingerprint)(object);
         let now = affected(object);
         match self.seen.insert(key(object), (fingerprint, now.clone())) {
@@ -338,6 +328,7 @@ fn key<K: Resource>(object: &K) -> Key {
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::{ConfigMap, Node};
+    use kube::runtime::reflector::ObjectRef;
 
     fn node(name: &str, version: &str, label: &str) -> Node {
         let mut node = Node::default();
@@ -362,7 +353,7 @@ mod tests {
     #[test]
     fn a_list_after_a_cut_reports_changes_and_what_vanished() {
         let mut memory = Memory::new(|n: &Node| n.metadata.resource_version.as_ref().map(hash_of));
-        let list = |memory: &mut Memory<Node, ConfigMap>, nodes: Vec<Node>| {
+        let list = |memory: &mut Memory<Node, ObjectRef<ConfigMap>>, nodes: Vec<Node>| {
             memory.digest(Event::Init, &by_label);
             for node in nodes {
                 assert!(memory.digest(Event::InitApply(node), &by_label).is_empty());
