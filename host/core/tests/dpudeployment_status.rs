@@ -1,0 +1,297 @@
+//! Conditions of a DPUDeployment for every way in which a pass can end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a panic is a failed test"
+)]
+
+mod support;
+
+use dpf_core::dpudeployment::status::Readiness;
+use dpf_core::dpudeployment::validate::Service;
+use dpf_core::dpudeployment::{
+    ChildKind, Observed, Outcome, Refusal, Rejection, Stages, conditions, consult, plan_deletion,
+    validate,
+};
+use dpf_stage::{
+    ChainRequest, ChainResponse, CheckRequest, Failure, Finding, MergeRequest, MergeResponse,
+    Severity,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
+use support::{NativeStages, example, now, pass};
+
+/// The native stages, with one answer replaced.
+#[derive(Default)]
+struct With {
+    findings: Vec<Finding>,
+    merge: Option<Refusal>,
+    chain: Option<Refusal>,
+}
+
+impl Stages for With {
+    fn merge(
+        &self,
+        service: &Service<'_>,
+        request: &MergeRequest,
+    ) -> Result<MergeResponse, Refusal> {
+        self.merge
+            .clone()
+            .map_or_else(|| NativeStages.merge(service, request), Err)
+    }
+    fn check(&self, _request: &CheckRequest) -> Result<Vec<Finding>, Refusal> {
+        Ok(self.findings.clone())
+    }
+    fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, Refusal> {
+        self.chain
+            .clone()
+            .map_or_else(|| NativeStages.build_chain(request), Err)
+    }
+}
+
+fn finding(field: &str, message: &str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        object: "DPUServiceTemplate/producer".to_owned(),
+        field: field.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn rejected(stages: &With) -> (Observed, Rejection) {
+    let observed = example();
+    let rejection = {
+        let validated = validate(&observed).unwrap();
+        consult(&validated, stages).expect_err("rejected")
+    };
+    (observed, rejection)
+}
+
+fn told(list: &[Condition], type_: &str) -> (String, String, String) {
+    let condition = list.iter().find(|c| c.type_ == type_).unwrap();
+    (
+        condition.status.clone(),
+        condition.reason.clone(),
+        condition.message.clone(),
+    )
+}
+
+fn shown(observed: &Observed, outcome: &Outcome<'_>, children: &Readiness) -> Vec<Condition> {
+    conditions(&observed.deployment, outcome, children, now())
+}
+
+#[test]
+fn at_the_start_everything_is_unknown_and_ready_is_false() {
+    let list = shown(&example(), &Outcome::Started, &Readiness::new());
+    assert_eq!(list.len(), 12);
+    assert_eq!(told(&list, "Ready").0, "False");
+    assert_eq!(
+        told(&list, "PrerequisitesReady"),
+        ("Unknown".into(), "Pending".into(), String::new())
+    );
+}
+
+#[test]
+fn version_and_resource_findings_are_told_apart() {
+    let (observed, rejection) = rejected(&With {
+        findings: vec![
+            finding(
+                "status.versions[dpu.nvidia.com/doca-version]",
+                "version message",
+            ),
+            finding("spec.resourceRequirements[cpu]", "resource message"),
+        ],
+        ..With::default()
+    });
+    assert!(!rejection.fault);
+    let list = shown(&observed, &Outcome::Rejected(&rejection), &Readiness::new());
+    assert_eq!(told(&list, "PrerequisitesReady").0, "True");
+    assert_eq!(
+        told(&list, "VersionMatchingReady"),
+        (
+            "False".into(),
+            "Error".into(),
+            "Error occurred: version message".into()
+        )
+    );
+    assert_eq!(
+        told(&list, "ResourceFittingReady"),
+        (
+            "False".into(),
+            "Failure".into(),
+            "Error occurred: resource message".into()
+        )
+    );
+    assert_eq!(told(&list, "Ready").1, "Failure");
+}
+
+#[test]
+fn only_versions_wrong_leaves_resources_true() {
+    let (observed, rejection) = rejected(&With {
+        findings: vec![
+            finding("status.versions[x]", "a"),
+            finding("status.versions[y]", "b"),
+        ],
+        ..With::default()
+    });
+    let list = shown(&observed, &Outcome::Rejected(&rejection), &Readiness::new());
+    assert_eq!(
+        told(&list, "VersionMatchingReady").2,
+        "Error occurred: [a, b]"
+    );
+    assert_eq!(told(&list, "ResourceFittingReady").0, "True");
+}
+
+#[test]
+fn warnings_do_not_reject() {
+    let observed = example();
+    let validated = validate(&observed).unwrap();
+    let warning = Finding {
+        severity: Severity::Warning,
+        ..finding("spec", "look at this")
+    };
+    let advice = consult(
+        &validated,
+        &With {
+            findings: vec![warning],
+            ..With::default()
+        },
+    )
+    .unwrap();
+    assert_eq!(advice.warnings.len(), 1);
+}
+
+#[test]
+fn a_plugin_fault_is_no_fault_of_the_user() {
+    let fault = Refusal::Fault {
+        reason: "DeadlineExceeded".to_owned(),
+        message: "plugin x took longer".to_owned(),
+    };
+    let (observed, rejection) = rejected(&With {
+        merge: Some(fault),
+        ..With::default()
+    });
+    assert!(rejection.fault);
+    let list = shown(&observed, &Outcome::Rejected(&rejection), &Readiness::new());
+    let (_, _, message) = told(&list, "DPUServicesReconciled");
+    assert!(
+        message.contains("DPUService consumer") && message.contains("DeadlineExceeded"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_refused_chain_is_told_with_its_findings() {
+    let failure = Failure {
+        code: "UnknownService".to_owned(),
+        message: "no".to_owned(),
+        findings: vec![finding(
+            "spec.serviceChains.switches[0].ports[0]",
+            "service x is unknown",
+        )],
+    };
+    let (observed, rejection) = rejected(&With {
+        chain: Some(Refusal::Input(failure)),
+        ..With::default()
+    });
+    let list = shown(&observed, &Outcome::Rejected(&rejection), &Readiness::new());
+    let (_, _, message) = told(&list, "DPUServiceChainsReconciled");
+    assert!(
+        message.contains("switches[0].ports[0]") && message.contains("service x is unknown"),
+        "{message}"
+    );
+}
+
+#[test]
+fn ready_needs_every_desired_child() {
+    let observed = example();
+    let plan = pass(&observed);
+    let mut children: Readiness = plan
+        .report
+        .desired
+        .iter()
+        .map(|(kind, names)| {
+            (
+                *kind,
+                names
+                    .iter()
+                    .map(|name| (name.clone(), true))
+                    .collect::<BTreeMap<_, _>>(),
+            )
+        })
+        .collect();
+    let outcome = Outcome::Applied {
+        report: &plan.report,
+        errors: &[],
+    };
+    let all = shown(&observed, &outcome, &children);
+    assert_eq!(
+        told(&all, "Ready"),
+        ("True".into(), "Success".into(), String::new())
+    );
+
+    children
+        .get_mut(&ChildKind::Set)
+        .unwrap()
+        .insert("producer-consumer-dpuset2".to_owned(), false);
+    let one_open = shown(&observed, &outcome, &children);
+    assert_eq!(
+        told(&one_open, "DPUSetsReady").2,
+        "Objects are not ready:\n* customer-namespace/producer-consumer-dpuset2"
+    );
+    children.remove(&ChildKind::Chain);
+    let chain_missing = shown(&observed, &outcome, &children);
+    assert_eq!(told(&chain_missing, "DPUServiceChainsReady").0, "False");
+    assert_eq!(
+        told(&chain_missing, "Ready").2,
+        "The following conditions are not ready:\n* DPUServiceChainsReady\n* DPUSetsReady"
+    );
+}
+
+#[test]
+fn a_failed_write_is_told_at_its_kind() {
+    let observed = example();
+    let plan = pass(&observed);
+    let errors = [(
+        Some(ChildKind::Set),
+        "failed to apply DPUSet ns/x: refused".to_owned(),
+    )];
+    let list = shown(
+        &observed,
+        &Outcome::Applied {
+            report: &plan.report,
+            errors: &errors,
+        },
+        &Readiness::new(),
+    );
+    assert_eq!(
+        told(&list, "DPUSetsReconciled").2,
+        "Error occurred: failed to apply DPUSet ns/x: refused"
+    );
+    assert_eq!(told(&list, "DPUServicesReconciled").0, "True");
+}
+
+#[test]
+fn deletion_counts_what_is_left() {
+    let mut observed = example();
+    support::settle(&mut observed);
+    let plan = plan_deletion(&observed);
+    let list = shown(
+        &observed,
+        &Outcome::Deleting {
+            report: &plan.report,
+        },
+        &Readiness::new(),
+    );
+    assert_eq!(
+        told(&list, "DPUServicesReconciled"),
+        (
+            "False".into(),
+            "AwaitingDeletion".into(),
+            "There are still 2 DPUServices that are not completely deleted".into()
+        )
+    );
+    assert_eq!(told(&list, "Ready").1, "AwaitingDeletion");
+}
