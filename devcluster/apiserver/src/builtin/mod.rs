@@ -1,0 +1,7 @@
+//! The kinds every Kubernetes API server has.
+
+pub mod defaults;
+pub mod definitions;
+pub mod events;
+pub mod kinds;
+pub mod zero;

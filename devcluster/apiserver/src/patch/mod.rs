@@ -1,0 +1,56 @@
+//! The four ways to change a part of an object.
+
+pub mod strategic;
+
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// What the content type of a PATCH asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchKind {
+    /// RFC 6902.
+    Json,
+    /// RFC 7386.
+    Merge,
+    /// Kubernetes' merge by list keys; built-in kinds only.
+    Strategic,
+    /// Server-side apply.
+    Apply,
+}
+
+impl PatchKind {
+    /// Reads a content type.
+    pub fn of(content_type: &str, custom: bool) -> Result<Self, ApiError> {
+        let kind = match content_type.split(';').next().unwrap_or_default().trim() {
+            "application/json-patch+json" => Self::Json,
+            "application/merge-patch+json" => Self::Merge,
+            "application/strategic-merge-patch+json" if !custom => Self::Strategic,
+            "application/apply-patch+yaml" | "application/apply-patch+json" => Self::Apply,
+            _ => {
+                let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
+                if !custom {
+                    accepted.push("application/strategic-merge-patch+json");
+                }
+                accepted.push("application/apply-patch+yaml");
+                return Err(ApiError::unsupported_media_type(&accepted));
+            }
+        };
+        Ok(kind)
+    }
+}
+
+/// Applies a JSON patch.
+pub fn json(current: &Value, body: &[u8]) -> Result<Value, ApiError> {
+    let patch: json_patch::Patch = serde_json::from_slice(body).map_err(|_| ApiError::patch_failed())?;
+    let mut out = current.clone();
+    json_patch::patch(&mut out, &patch).map_err(|_| ApiError::patch_failed())?;
+    Ok(out)
+}
+
+/// Applies a JSON merge patch.
+pub fn merge(current: &Value, patch: &Value) -> Value {
+    let mut out = current.clone();
+    json_patch::merge(&mut out, patch);
+    out
+}

@@ -1,0 +1,282 @@
+//! Label and field selectors.
+
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::object::meta;
+
+/// One requirement of a selector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Requirement {
+    key: String,
+    test: Test,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Test {
+    In(Vec<String>),
+    NotIn(Vec<String>),
+    Exists,
+    Absent,
+    Greater(i64),
+    Less(i64),
+}
+
+impl Test {
+    fn holds(&self, value: Option<&str>) -> bool {
+        let number = || value.and_then(|v| v.parse::<i64>().ok());
+        match self {
+            Self::In(list) => value.is_some_and(|v| list.iter().any(|l| l == v)),
+            Self::NotIn(list) => value.is_none_or(|v| !list.iter().any(|l| l == v)),
+            Self::Exists => value.is_some(),
+            Self::Absent => value.is_none(),
+            Self::Greater(bound) => number().is_some_and(|n| n > *bound),
+            Self::Less(bound) => number().is_some_and(|n| n < *bound),
+        }
+    }
+}
+
+/// Label and field requirements an object must meet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    labels: Vec<Requirement>,
+    fields: Vec<Requirement>,
+}
+
+impl Selector {
+    /// Reads both selectors of a request; `selectable` are the field paths the resource allows.
+    pub fn parse(labels: Option<&str>, fields: Option<&str>, selectable: &[String]) -> Result<Self, ApiError> {
+        let labels = parse_labels(labels.unwrap_or_default())?;
+        let fields = parse_fields(fields.unwrap_or_default(), selectable)?;
+        Ok(Self { labels, fields })
+    }
+
+    /// True when nothing is required.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// True when the object meets every requirement.
+    pub fn matches(&self, object: &Value) -> bool {
+        let labels = meta(object).get("labels");
+        let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
+        self.labels.iter().all(|r| r.test.holds(label(&r.key)))
+            && self.fields.iter().all(|r| r.test.holds(Some(&field_text(object, &r.key))))
+    }
+
+    /// The name, when the selector asks for exactly one.
+    pub fn exact_name(&self) -> Option<&str> {
+        self.fields.iter().find_map(|r| match &r.test {
+            Test::In(list) if r.key == "metadata.name" => list.first().map(String::as_str),
+            _ => None,
+        })
+    }
+}
+
+/// A field as text: absent fields are empty (booleans false).
+fn field_text(object: &Value, path: &str) -> String {
+    let value = path.split('.').try_fold(object, |v, key| v.get(key));
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Object(map)) if path == "source" => {
+            map.get("component").and_then(Value::as_str).unwrap_or_default().to_owned()
+        }
+        Some(Value::Null) | None if matches!(path, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn parse_fields(text: &str, selectable: &[String]) -> Result<Vec<Requirement>, ApiError> {
+    let mut out = Vec::new();
+    for part in text.split(',').filter(|p| !p.is_empty()) {
+        let negative = part.split_once("!=").map(|(k, v)| (k, v, true));
+        let positive = || part.split_once("==").or_else(|| part.split_once('=')).map(|(k, v)| (k, v, false));
+        let Some((key, value, negated)) = negative.or_else(positive) else {
+            return Err(ApiError::bad_request(format!(
+                "invalid selector: '{text}'; can't understand '{part}'"
+            )));
+        };
+        if !matches!(key, "metadata.name" | "metadata.namespace") && !selectable.iter().any(|s| s == key) {
+            return Err(ApiError::bad_request(format!("field label not supported: {key}")));
+        }
+        let values = vec![value.to_owned()];
+        let test = if negated { Test::NotIn(values) } else { Test::In(values) };
+        out.push(Requirement { key: key.to_owned(), test });
+    }
+    Ok(out)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Word(String),
+    Symbol(&'static str),
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    const SYMBOLS: [&str; 9] = ["==", "!=", "=", "!", ",", "(", ")", ">", "<"];
+    let mut out = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        if let Some(symbol) = SYMBOLS.iter().find(|s| rest.starts_with(**s)) {
+            out.push(Token::Symbol(symbol));
+            rest = rest.strip_prefix(*symbol).unwrap_or_default();
+        } else {
+            let end = rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(rest.len());
+            let (word, tail) = rest.split_at(end);
+            out.push(Token::Word(word.to_owned()));
+            rest = tail;
+        }
+        rest = rest.trim_start();
+    }
+    out
+}
+
+struct Parser {
+    tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
+}
+
+fn parse_labels(text: &str) -> Result<Vec<Requirement>, ApiError> {
+    let mut parser = Parser { tokens: tokens(text).into_iter().peekable() };
+    let mut out = Vec::new();
+    if parser.tokens.peek().is_none() {
+        return Ok(out);
+    }
+    loop {
+        out.push(parser.requirement()?);
+        match parser.tokens.next() {
+            None => return Ok(out),
+            Some(Token::Symbol(",")) => {}
+            other => return Err(parser.unexpected(other, "',' or 'end of string'")),
+        }
+    }
+}
+
+impl Parser {
+    fn unexpected(&self, found: Option<Token>, expected: &str) -> ApiError {
+        let found = match found {
+            None => String::new(),
+            Some(Token::Word(word)) => word,
+            Some(Token::Symbol(symbol)) => symbol.to_owned(),
+        };
+        ApiError::bad_request(format!("found '{found}', expected: {expected}"))
+    }
+
+    fn word(&mut self, expected: &str) -> Result<String, ApiError> {
+        match self.tokens.next() {
+            Some(Token::Word(word)) => Ok(word),
+            other => Err(self.unexpected(other, expected)),
+        }
+    }
+
+    fn requirement(&mut self) -> Result<Requirement, ApiError> {
+        if self.tokens.peek() == Some(&Token::Symbol("!")) {
+            self.tokens.next();
+            let key = self.word("identifier")?;
+            return Ok(Requirement { key, test: Test::Absent });
+        }
+        let key = self.word("!, identifier, or 'end of string'")?;
+        let test = match self.tokens.peek() {
+            None | Some(Token::Symbol(",")) => Test::Exists,
+            Some(Token::Symbol("=" | "==")) => {
+                self.tokens.next();
+                Test::In(vec![self.value()])
+            }
+            Some(Token::Symbol("!=")) => {
+                self.tokens.next();
+                Test::NotIn(vec![self.value()])
+            }
+            Some(Token::Symbol(">")) => {
+                self.tokens.next();
+                Test::Greater(self.number(&key)?)
+            }
+            Some(Token::Symbol("<")) => {
+                self.tokens.next();
+                Test::Less(self.number(&key)?)
+            }
+            Some(Token::Word(word)) if word == "in" => {
+                self.tokens.next();
+                Test::In(self.values()?)
+            }
+            Some(Token::Word(word)) if word == "notin" => {
+                self.tokens.next();
+                Test::NotIn(self.values()?)
+            }
+            _ => {
+                let found = self.tokens.next();
+                return Err(self.unexpected(found, "in, notin, =, ==, !=, gt, lt"));
+            }
+        };
+        Ok(Requirement { key, test })
+    }
+
+    fn value(&mut self) -> String {
+        match self.tokens.peek() {
+            Some(Token::Word(_)) => self.word("identifier").unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+
+    fn number(&mut self, key: &str) -> Result<i64, ApiError> {
+        let word = self.word("an integer")?;
+        word.parse().map_err(|_| {
+            ApiError::bad_request(format!("for 'Gt', 'Lt' operators, the value of {key} must be an integer"))
+        })
+    }
+
+    fn values(&mut self) -> Result<Vec<String>, ApiError> {
+        match self.tokens.next() {
+            Some(Token::Symbol("(")) => {}
+            other => return Err(self.unexpected(other, "'('")),
+        }
+        let mut out = Vec::new();
+        loop {
+            out.push(self.value());
+            match self.tokens.next() {
+                Some(Token::Symbol(",")) => {}
+                Some(Token::Symbol(")")) => return Ok(out),
+                other => return Err(self.unexpected(other, "',' or ')'")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn matches(labels: &str, object: &Value) -> bool {
+        Selector::parse(Some(labels), None, &[]).unwrap().matches(object)
+    }
+
+    #[test]
+    fn label_selectors() {
+        let object = json!({"metadata": {"labels": {"a": "1", "b": "x"}}});
+        for good in ["a=1", "a==1,b=x", "a in (1,2)", "c notin (y)", "!c", "a", "c!=1", "a>0", "a<2", ""] {
+            assert!(matches(good, &object), "{good}");
+        }
+        for bad in ["a=2", "c", "!a", "a notin (1)", "b in (y)", "a>1"] {
+            assert!(!matches(bad, &object), "{bad}");
+        }
+        let error = Selector::parse(Some("a=b=c"), None, &[]).unwrap_err();
+        assert_eq!(error.message, "found '=', expected: ',' or 'end of string'");
+    }
+
+    #[test]
+    fn field_selectors() {
+        let object = json!({"metadata": {"name": "n"}, "spec": {"color": "red"}});
+        let allowed = ["spec.color".to_owned()];
+        let selector = Selector::parse(None, Some("spec.color=red,metadata.name!=m"), &allowed).unwrap();
+        assert!(selector.matches(&object));
+        assert!(Selector::parse(None, Some("spec.size=3"), &allowed).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".{0,40}") {
+            let _ = Selector::parse(Some(&text), Some(&text), &[]);
+        }
+    }
+}
