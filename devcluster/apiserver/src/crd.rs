@@ -17,20 +17,29 @@ pub fn default_definition(object: &mut Value) {
     let kind = text_at(object, &["spec", "names", "kind"]).to_owned();
     if !kind.is_empty() {
         default_at(object, &["spec", "names", "singular"], kind.to_lowercase());
-        default_at(object, &["spec", "names", "listKind"], format!("{kind}List"));
+        default_at(
+            object,
+            &["spec", "names", "listKind"],
+            format!("{kind}List"),
+        );
     }
     default_at(object, &["spec", "conversion", "strategy"], "None");
 }
 
 /// The status a new definition starts with.
 pub fn initial_status(object: &Value) -> Value {
-    let storage = versions(object).iter().find(|v| v.get("storage") == Some(&Value::Bool(true)));
+    let storage = versions(object)
+        .iter()
+        .find(|v| v.get("storage") == Some(&Value::Bool(true)));
     let stored: Vec<&Value> = storage.and_then(|v| v.get("name")).into_iter().collect();
     json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored})
 }
 
 fn versions(object: &Value) -> &[Value] {
-    at(object, &["spec", "versions"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    at(object, &["spec", "versions"])
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 fn version_schema(version: &Value) -> Option<&Value> {
@@ -44,10 +53,18 @@ pub fn validate(object: &Value) -> Vec<FieldError> {
     let plural = text_at(object, &["spec", "names", "plural"]);
     let expected = format!("{plural}.{group}");
     if name(object) != expected {
-        let detail = format!("must be spec.names.plural+\".\"+spec.group");
-        errors.push(FieldError::invalid("metadata.name", &name(object).into(), detail));
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        errors.push(FieldError::invalid(
+            "metadata.name",
+            &name(object).into(),
+            detail,
+        ));
     }
-    for path in [["spec", "group"].as_slice(), &["spec", "names", "plural"], &["spec", "names", "kind"]] {
+    for path in [
+        ["spec", "group"].as_slice(),
+        &["spec", "names", "plural"],
+        &["spec", "names", "kind"],
+    ] {
         if text_at(object, path).is_empty() {
             errors.push(FieldError::required(path.join("."), ""));
         }
@@ -55,13 +72,24 @@ pub fn validate(object: &Value) -> Vec<FieldError> {
     let scope = text_at(object, &["spec", "scope"]);
     if !matches!(scope, "Namespaced" | "Cluster") {
         let supported = ["\"Cluster\"".to_owned(), "\"Namespaced\"".to_owned()];
-        errors.push(FieldError::not_supported("spec.scope", &scope.into(), &supported));
+        errors.push(FieldError::not_supported(
+            "spec.scope",
+            &scope.into(),
+            &supported,
+        ));
     }
     let list = versions(object);
-    let stored = list.iter().filter(|v| v.get("storage") == Some(&Value::Bool(true))).count();
+    let stored = list
+        .iter()
+        .filter(|v| v.get("storage") == Some(&Value::Bool(true)))
+        .count();
     if stored != 1 {
         let detail = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid("spec.versions", &json!(list.len()), detail));
+        errors.push(FieldError::invalid(
+            "spec.versions",
+            &json!(list.len()),
+            detail,
+        ));
     }
     errors.extend(validate_schemas(list));
     errors
@@ -94,11 +122,21 @@ pub fn accept(object: &mut Value, conflict: Option<String>, now: &str) {
     let conditions = match conflict {
         None => vec![
             condition("NamesAccepted", true, "NoConflicts", "no conflicts found"),
-            condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted"),
+            condition(
+                "Established",
+                true,
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            ),
         ],
         Some(why) => vec![
             condition("NamesAccepted", false, "KindConflict", &why),
-            condition("Established", false, "NotAccepted", "not all names are accepted"),
+            condition(
+                "Established",
+                false,
+                "NotAccepted",
+                "not all names are accepted",
+            ),
         ],
     };
     let accepted = conditions.first().and_then(|c| c.get("status")) == Some(&"True".into());
@@ -119,32 +157,56 @@ pub fn is_established(object: &Value) -> bool {
 
 /// The resources an accepted definition serves.
 pub fn resources(object: &Value) -> Vec<Resource> {
-    let storage = versions(object).iter().find(|v| v.get("storage") == Some(&Value::Bool(true)));
+    let storage = versions(object)
+        .iter()
+        .find(|v| v.get("storage") == Some(&Value::Bool(true)));
     let storage = storage.map(|v| text_at(v, &["name"])).unwrap_or_default();
-    let served = versions(object).iter().filter(|v| v.get("served") == Some(&Value::Bool(true)));
-    served.map(|version| resource(object, version, storage)).collect()
+    let served = versions(object)
+        .iter()
+        .filter(|v| v.get("served") == Some(&Value::Bool(true)));
+    served
+        .map(|version| resource(object, version, storage))
+        .collect()
 }
 
 fn resource(object: &Value, version: &Value, storage: &str) -> Resource {
     let names = |key: &str| text_at(object, &["spec", "names", key]).to_owned();
     let list = |key: &str| {
         let values = at(object, &["spec", "names", key]).and_then(Value::as_array);
-        values.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+        values
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let group = text_at(object, &["spec", "group"]);
     let kind = names("kind");
     let version_name = text_at(version, &["name"]);
     let scale = at(version, &["subresources", "scale"]).map(|scale| ScalePaths {
-        spec: text_at(scale, &["specReplicasPath"]).trim_start_matches('.').to_owned(),
-        status: text_at(scale, &["statusReplicasPath"]).trim_start_matches('.').to_owned(),
-        selector: scale.get("labelSelectorPath").and_then(Value::as_str).map(|p| p.trim_start_matches('.').to_owned()),
+        spec: text_at(scale, &["specReplicasPath"])
+            .trim_start_matches('.')
+            .to_owned(),
+        status: text_at(scale, &["statusReplicasPath"])
+            .trim_start_matches('.')
+            .to_owned(),
+        selector: scale
+            .get("labelSelectorPath")
+            .and_then(Value::as_str)
+            .map(|p| p.trim_start_matches('.').to_owned()),
     });
     let selectable = version.get("selectableFields").and_then(Value::as_array);
-    let selectable = selectable.into_iter().flatten().filter_map(|f| Path::parse(text_at(f, &["jsonPath"]))?.dotted());
+    let selectable = selectable
+        .into_iter()
+        .flatten()
+        .filter_map(|f| Path::parse(text_at(f, &["jsonPath"]))?.dotted());
     let reversed: Vec<&str> = group.split('.').rev().collect();
     let deprecated = version.get("deprecated") == Some(&Value::Bool(true));
     let default_warning = format!("{group}/{version_name} {kind} is deprecated");
-    let warning = version.get("deprecationWarning").and_then(Value::as_str).unwrap_or(&default_warning);
+    let warning = version
+        .get("deprecationWarning")
+        .and_then(Value::as_str)
+        .unwrap_or(&default_warning);
     Resource {
         group: group.to_owned(),
         version: version_name.to_owned(),

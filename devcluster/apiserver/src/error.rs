@@ -17,52 +17,95 @@ impl FieldError {
     /// The value is not acceptable; `value` is printed as JSON.
     pub fn invalid(field: impl Into<String>, value: &Value, detail: impl AsRef<str>) -> Self {
         let message = format!("Invalid value: {}: {}", value, detail.as_ref());
-        Self { reason: "FieldValueInvalid", field: field.into(), message }
+        Self {
+            reason: "FieldValueInvalid",
+            field: field.into(),
+            message,
+        }
     }
 
     /// The value is not acceptable and too large to print.
     pub fn invalid_without_value(field: impl Into<String>, detail: impl AsRef<str>) -> Self {
-        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {}", detail.as_ref()) }
+        Self {
+            reason: "FieldValueInvalid",
+            field: field.into(),
+            message: format!("Invalid value: {}", detail.as_ref()),
+        }
     }
 
     /// The value has the wrong JSON type.
     pub fn type_invalid(field: impl Into<String>, value: &str, detail: impl AsRef<str>) -> Self {
         let message = format!("Invalid value: \"{value}\": {}", detail.as_ref());
-        Self { reason: "FieldValueTypeInvalid", field: field.into(), message }
+        Self {
+            reason: "FieldValueTypeInvalid",
+            field: field.into(),
+            message,
+        }
     }
 
     /// The field must be there.
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
-        let message = if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
-        Self { reason: "FieldValueRequired", field: field.into(), message }
+        let message = if detail.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {detail}")
+        };
+        Self {
+            reason: "FieldValueRequired",
+            field: field.into(),
+            message,
+        }
     }
 
     /// The value occurs twice where it may occur once.
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self { reason: "FieldValueDuplicate", field: field.into(), message: format!("Duplicate value: {value}") }
+        Self {
+            reason: "FieldValueDuplicate",
+            field: field.into(),
+            message: format!("Duplicate value: {value}"),
+        }
     }
 
     /// The value is not one of the listed ones.
     pub fn not_supported(field: impl Into<String>, value: &Value, supported: &[String]) -> Self {
-        let message = format!("Unsupported value: {value}: supported values: {}", supported.join(", "));
-        Self { reason: "FieldValueNotSupported", field: field.into(), message }
+        let message = format!(
+            "Unsupported value: {value}: supported values: {}",
+            supported.join(", ")
+        );
+        Self {
+            reason: "FieldValueNotSupported",
+            field: field.into(),
+            message,
+        }
     }
 
     /// The list has too many items.
     pub fn too_many(field: impl Into<String>, actual: usize, max: u64) -> Self {
         let message = format!("Too many: {actual}: must have at most {max} items");
-        Self { reason: "FieldValueTooMany", field: field.into(), message }
+        Self {
+            reason: "FieldValueTooMany",
+            field: field.into(),
+            message,
+        }
     }
 
     /// The text is too long.
     pub fn too_long(field: impl Into<String>, max: u64) -> Self {
         let message = format!("Too long: may not be more than {max} bytes");
-        Self { reason: "FieldValueTooLong", field: field.into(), message }
+        Self {
+            reason: "FieldValueTooLong",
+            field: field.into(),
+            message,
+        }
     }
 
     /// The change is not allowed.
     pub fn forbidden(field: impl Into<String>, detail: impl AsRef<str>) -> Self {
-        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {}", detail.as_ref()) }
+        Self {
+            reason: "FieldValueForbidden",
+            field: field.into(),
+            message: format!("Forbidden: {}", detail.as_ref()),
+        }
     }
 
     /// True when rules that compare values make no sense after this finding.
@@ -108,7 +151,11 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     fn qualified(&self) -> String {
-        if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
+        if self.group.is_empty() {
+            self.kind.to_owned()
+        } else {
+            format!("{}.{}", self.kind, self.group)
+        }
     }
 
     fn details(&self, name: &str) -> Map<String, Value> {
@@ -125,31 +172,67 @@ impl Subject<'_> {
 }
 
 impl ApiError {
-    fn new(code: u16, reason: &'static str, message: impl Into<String>, details: Option<Value>) -> Self {
-        Self { code, reason, message: message.into(), details, plain: false }
+    fn new(
+        code: u16,
+        reason: &'static str,
+        message: impl Into<String>,
+        details: Option<Value>,
+    ) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details,
+            plain: false,
+        }
     }
 
     /// The URL leads nowhere.
     pub fn no_such_path() -> Self {
-        Self { code: 404, reason: "NotFound", message: "404 page not found\n".into(), details: None, plain: true }
+        Self {
+            code: 404,
+            reason: "NotFound",
+            message: "404 page not found\n".into(),
+            details: None,
+            plain: true,
+        }
     }
 
     /// The object does not exist.
     pub fn not_found(subject: Subject<'_>, name: &str) -> Self {
         let message = format!("{} \"{name}\" not found", subject.qualified());
-        Self::new(404, "NotFound", message, Some(Value::Object(subject.details(name))))
+        Self::new(
+            404,
+            "NotFound",
+            message,
+            Some(Value::Object(subject.details(name))),
+        )
     }
 
     /// The object exists already.
     pub fn already_exists(subject: Subject<'_>, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", subject.qualified());
-        Self::new(409, "AlreadyExists", message, Some(Value::Object(subject.details(name))))
+        Self::new(
+            409,
+            "AlreadyExists",
+            message,
+            Some(Value::Object(subject.details(name))),
+        )
     }
 
     /// The object changed since the caller read it, or a precondition does not hold.
     pub fn conflict(subject: Subject<'_>, name: &str, why: impl AsRef<str>) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {}", subject.qualified(), why.as_ref());
-        Self::new(409, "Conflict", message, Some(Value::Object(subject.details(name))))
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {}",
+            subject.qualified(),
+            why.as_ref()
+        );
+        Self::new(
+            409,
+            "Conflict",
+            message,
+            Some(Value::Object(subject.details(name))),
+        )
     }
 
     /// The usual conflict: somebody else wrote first.
@@ -164,8 +247,17 @@ impl ApiError {
     }
 
     /// The caller may not do this.
-    pub fn forbidden(subject: Subject<'_>, name: &str, why: impl AsRef<str>, causes: Vec<Value>) -> Self {
-        let message = format!("{} \"{name}\" is forbidden: {}", subject.qualified(), why.as_ref());
+    pub fn forbidden(
+        subject: Subject<'_>,
+        name: &str,
+        why: impl AsRef<str>,
+        causes: Vec<Value>,
+    ) -> Self {
+        let message = format!(
+            "{} \"{name}\" is forbidden: {}",
+            subject.qualified(),
+            why.as_ref()
+        );
         let mut details = subject.details(name);
         if !causes.is_empty() {
             details.insert("causes".into(), Value::Array(causes));
@@ -194,8 +286,9 @@ impl ApiError {
     /// The body is in a format the server does not read here.
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let list = accepted.join(", ");
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {list}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {list}"
+        );
         Self::new(415, "UnsupportedMediaType", message, None)
     }
 
@@ -219,8 +312,14 @@ impl ApiError {
     /// The requested resource version lies in the future.
     pub fn too_large_resource_version(wanted: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
-        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
-        Self::new(504, "Timeout", message, Some(json!({"causes": [cause], "retryAfterSeconds": 1})))
+        let cause =
+            json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        Self::new(
+            504,
+            "Timeout",
+            message,
+            Some(json!({"causes": [cause], "retryAfterSeconds": 1})),
+        )
     }
 
     /// Server-side apply met fields other managers own.

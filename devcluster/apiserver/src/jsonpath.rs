@@ -7,7 +7,11 @@ enum Step {
     Field(String),
     Index(i64),
     Every,
-    Where { path: Vec<String>, equal: bool, value: Value },
+    Where {
+        path: Vec<String>,
+        equal: bool,
+        value: Value,
+    },
 }
 
 /// A parsed path.
@@ -49,7 +53,10 @@ impl Path {
     pub fn find<'a>(&self, object: &'a Value) -> Vec<&'a Value> {
         let mut current = vec![object];
         for step in &self.steps {
-            current = current.into_iter().flat_map(|value| apply(step, value)).collect();
+            current = current
+                .into_iter()
+                .flat_map(|value| apply(step, value))
+                .collect();
         }
         current
     }
@@ -106,9 +113,17 @@ fn bracket(inner: &str) -> Option<Step> {
     if let Some(filter) = inner.strip_prefix("?(").and_then(|f| f.strip_suffix(')')) {
         let (left, right, equal) = match filter.split_once("==") {
             Some((left, right)) => (left, right, true),
-            None => filter.split_once("!=").map(|(left, right)| (left, right, false))?,
+            None => filter
+                .split_once("!=")
+                .map(|(left, right)| (left, right, false))?,
         };
-        let path = left.trim().strip_prefix('@')?.split('.').filter(|p| !p.is_empty()).map(str::to_owned).collect();
+        let path = left
+            .trim()
+            .strip_prefix('@')?
+            .split('.')
+            .filter(|p| !p.is_empty())
+            .map(str::to_owned)
+            .collect();
         let right = right.trim();
         let value = match unquote(right) {
             Some(text) => Value::String(text),
@@ -130,11 +145,22 @@ fn apply<'a>(step: &Step, value: &'a Value) -> Vec<&'a Value> {
         (Step::Index(index), Value::Array(list)) => {
             let length = i64::try_from(list.len()).unwrap_or(i64::MAX);
             let at = if *index < 0 { length + index } else { *index };
-            usize::try_from(at).ok().and_then(|at| list.get(at)).into_iter().collect()
+            usize::try_from(at)
+                .ok()
+                .and_then(|at| list.get(at))
+                .into_iter()
+                .collect()
         }
         (Step::Every, Value::Array(list)) => list.iter().collect(),
         (Step::Every, Value::Object(map)) => map.values().collect(),
-        (Step::Where { path, equal, value: wanted }, Value::Array(list)) => {
+        (
+            Step::Where {
+                path,
+                equal,
+                value: wanted,
+            },
+            Value::Array(list),
+        ) => {
             let holds = |item: &&Value| {
                 let found = path.iter().try_fold(*item, |v, key| v.get(key));
                 (found == Some(wanted)) == *equal
@@ -156,10 +182,23 @@ mod tests {
         let object = json!({"spec": {"size": 3, "ports": [{"name": "a"}, {"name": "b"}]},
             "metadata": {"annotations": {"x.y/z": "v"}},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-        let find = |p: &str| Path::parse(p).unwrap().find(&object).into_iter().cloned().collect::<Vec<_>>();
+        let find = |p: &str| {
+            Path::parse(p)
+                .unwrap()
+                .find(&object)
+                .into_iter()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(find(".spec.size"), [json!(3)]);
-        assert_eq!(find(".status.conditions[?(@.type=='Ready')].status"), [json!("True")]);
-        assert_eq!(find(".status.conditions[?(@.type==\"Nope\")].status"), Vec::<Value>::new());
+        assert_eq!(
+            find(".status.conditions[?(@.type=='Ready')].status"),
+            [json!("True")]
+        );
+        assert_eq!(
+            find(".status.conditions[?(@.type==\"Nope\")].status"),
+            Vec::<Value>::new()
+        );
         assert_eq!(find(".spec.ports[*].name"), [json!("a"), json!("b")]);
         assert_eq!(find(".spec.ports[-1].name"), [json!("b")]);
         assert_eq!(find(".metadata.annotations.x\\.y/z"), [json!("v")]);

@@ -10,7 +10,10 @@ pub fn empty() -> &'static Map<String, Value> {
 
 /// The object's metadata, or an empty map.
 pub fn meta(object: &Value) -> &Map<String, Value> {
-    object.get("metadata").and_then(Value::as_object).unwrap_or_else(empty)
+    object
+        .get("metadata")
+        .and_then(Value::as_object)
+        .unwrap_or(empty())
 }
 
 /// The object's metadata for writing; creates it. None when the object is not a map.
@@ -19,8 +22,13 @@ pub fn meta_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
 }
 
 /// The map at `key`, created (or replacing something else) when needed.
-pub fn child_map<'a>(parent: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
-    let slot = parent.entry(key).or_insert_with(|| Value::Object(Map::new()));
+pub fn child_map<'a>(
+    parent: &'a mut Map<String, Value>,
+    key: &str,
+) -> Option<&'a mut Map<String, Value>> {
+    let slot = parent
+        .entry(key)
+        .or_insert_with(|| Value::Object(Map::new()));
     if !slot.is_object() {
         *slot = Value::Object(Map::new());
     }
@@ -29,7 +37,10 @@ pub fn child_map<'a>(parent: &'a mut Map<String, Value>, key: &str) -> Option<&'
 
 /// A text field of the metadata; empty when absent.
 pub fn meta_str<'a>(object: &'a Value, key: &str) -> &'a str {
-    meta(object).get(key).and_then(Value::as_str).unwrap_or_default()
+    meta(object)
+        .get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// `metadata.name`.
@@ -47,25 +58,27 @@ pub fn uid(object: &Value) -> &str {
     meta_str(object, "uid")
 }
 
-/// `metadata.resourceVersion` as a number; 0 when absent.
-pub fn resource_version(object: &Value) -> u64 {
-    meta_str(object, "resourceVersion").parse().unwrap_or(0)
-}
-
 /// True when deletion has begun.
 pub fn is_deleting(object: &Value) -> bool {
-    meta(object).get("deletionTimestamp").is_some_and(|v| !v.is_null())
+    meta(object)
+        .get("deletionTimestamp")
+        .is_some_and(|v| !v.is_null())
 }
 
 /// `metadata.finalizers`.
 pub fn finalizers(object: &Value) -> Vec<&str> {
     let list = meta(object).get("finalizers").and_then(Value::as_array);
-    list.map(|l| l.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+    list.map(|l| l.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default()
 }
 
 /// `metadata.ownerReferences`.
 pub fn owner_references(object: &Value) -> &[Value] {
-    meta(object).get("ownerReferences").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    meta(object)
+        .get("ownerReferences")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// Sets a metadata field.
@@ -77,7 +90,10 @@ pub fn set_meta(object: &mut Value, key: &str, value: impl Into<Value>) {
 
 /// Removes a metadata field.
 pub fn remove_meta(object: &mut Value, key: &str) -> Option<Value> {
-    object.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.remove(key))
+    object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .and_then(|m| m.remove(key))
 }
 
 /// Replaces the finalizers; an empty list removes the field.
@@ -101,8 +117,12 @@ pub fn text_at<'a>(object: &'a Value, path: &[&str]) -> &'a str {
 
 /// Sets the value at a path of map keys, creating the maps on the way.
 pub fn set_at(object: &mut Value, path: &[&str], value: Value) {
-    let Some((last, front)) = path.split_last() else { return };
-    let Some(mut map) = object.as_object_mut() else { return };
+    let Some((last, front)) = path.split_last() else {
+        return;
+    };
+    let Some(mut map) = object.as_object_mut() else {
+        return;
+    };
     for key in front {
         match child_map(map, key) {
             Some(child) => map = child,
@@ -121,7 +141,9 @@ pub fn default_at(object: &mut Value, path: &[&str], value: impl Into<Value>) {
 
 /// Puts a key's value into `into` exactly as it is in `from`: also its absence.
 pub fn copy_key(from: &Value, into: &mut Value, key: &str) {
-    let Some(map) = into.as_object_mut() else { return };
+    let Some(map) = into.as_object_mut() else {
+        return;
+    };
     match from.get(key) {
         Some(value) => map.insert(key.to_owned(), value.clone()),
         None => map.remove(key),

@@ -67,7 +67,11 @@ pub struct StorageKey(pub String, pub String);
 impl Resource {
     /// `group/version`, or just the version for core.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// Where the objects are stored.
@@ -88,12 +92,18 @@ impl Resource {
 
     /// For errors about the resource.
     pub fn subject(&self) -> Subject<'_> {
-        Subject { group: &self.group, kind: &self.plural }
+        Subject {
+            group: &self.group,
+            kind: &self.plural,
+        }
     }
 
     /// For errors about an object.
     pub fn kind_subject(&self) -> Subject<'_> {
-        Subject { group: &self.group, kind: &self.kind }
+        Subject {
+            group: &self.group,
+            kind: &self.kind,
+        }
     }
 
     /// True when `metadata.generation` counts changes of the spec.
@@ -120,7 +130,11 @@ impl Resource {
 
     /// True when an update may leave out the resource version.
     pub fn allows_unconditional_update(&self) -> bool {
-        !self.custom && !matches!(self.kind.as_str(), "Lease" | "CustomResourceDefinition" | "PodDisruptionBudget")
+        !self.custom
+            && !matches!(
+                self.kind.as_str(),
+                "Lease" | "CustomResourceDefinition" | "PodDisruptionBudget"
+            )
     }
 
     fn builtin(kind: &Kind) -> Self {
@@ -129,7 +143,11 @@ impl Resource {
             status: "status.replicas".into(),
             selector: None,
         });
-        let lists = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<String>>();
+        let lists = |list: &[&str]| {
+            list.iter()
+                .map(|s| (*s).to_owned())
+                .collect::<Vec<String>>()
+        };
         Self {
             group: kind.group.into(),
             version: kind.version.into(),
@@ -183,9 +201,14 @@ fn selectable(group: &str, kind: &str) -> Vec<String> {
             "source",
             "type",
         ],
-        ("events.k8s.io", "Event") => {
-            &["regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "reason", "type"]
-        }
+        ("events.k8s.io", "Event") => &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "reason",
+            "type",
+        ],
         ("apps", "ReplicaSet") | ("", "ReplicationController") => &["status.replicas"],
         ("batch", "Job") => &["status.successful"],
         _ => &[],
@@ -198,6 +221,7 @@ fn selectable(group: &str, kind: &str) -> Vec<String> {
 pub struct Registry {
     by_path: BTreeMap<(String, String, String), Arc<Resource>>,
     builtin_order: Vec<(String, String, String)>,
+    epoch: u64,
 }
 
 impl Registry {
@@ -206,7 +230,11 @@ impl Registry {
         let mut registry = Self::default();
         for kind in KINDS {
             let resource = Resource::builtin(kind);
-            let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+            let key = (
+                resource.group.clone(),
+                resource.version.clone(),
+                resource.plural.clone(),
+            );
             registry.builtin_order.push(key.clone());
             registry.by_path.insert(key, Arc::new(resource));
         }
@@ -215,28 +243,40 @@ impl Registry {
 
     /// The resource at group, version and plural.
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
-        self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        self.by_path
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     /// The resource of a kind.
     pub fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Resource>> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        self.by_path.values().find(|r| r.group == group && r.version == version && r.kind == kind)
+        self.by_path
+            .values()
+            .find(|r| r.group == group && r.version == version && r.kind == kind)
     }
 
     /// A resource stored under a key, in its storage version when it is served.
     pub fn by_storage(&self, key: &StorageKey) -> Option<&Arc<Resource>> {
-        let mut all = self.by_path.values().filter(|r| r.group == key.0 && r.plural == key.1);
+        let mut all = self
+            .by_path
+            .values()
+            .filter(|r| r.group == key.0 && r.plural == key.1);
         let first = all.next()?;
         if first.version == first.storage_version {
             return Some(first);
         }
-        Some(all.find(|r| r.version == r.storage_version).unwrap_or(first))
+        Some(
+            all.find(|r| r.version == r.storage_version)
+                .unwrap_or(first),
+        )
     }
 
     /// All resources: built-in ones in their order, then the custom ones by name.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        let builtin = self.builtin_order.iter().filter_map(|key| self.by_path.get(key));
+        let builtin = self
+            .builtin_order
+            .iter()
+            .filter_map(|key| self.by_path.get(key));
         builtin.chain(self.by_path.values().filter(|r| r.custom))
     }
 
@@ -245,7 +285,9 @@ impl Registry {
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
         let mut add = |group: &str, version: &str| {
             match groups.iter_mut().find(|(name, _)| name == group) {
-                Some((_, versions)) if !versions.iter().any(|v| v == version) => versions.push(version.to_owned()),
+                Some((_, versions)) if !versions.iter().any(|v| v == version) => {
+                    versions.push(version.to_owned())
+                }
                 Some(_) => {}
                 None => groups.push((group.to_owned(), vec![version.to_owned()])),
             };
@@ -262,11 +304,22 @@ impl Registry {
         groups
     }
 
+    /// Counts the changes of what is served.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Replaces the resources a CRD defines.
     pub fn set_custom(&mut self, group: &str, plural: &str, resources: Vec<Resource>) {
-        self.by_path.retain(|_, r| !(r.custom && r.group == group && r.plural == plural));
+        self.epoch += 1;
+        self.by_path
+            .retain(|_, r| !(r.custom && r.group == group && r.plural == plural));
         for resource in resources {
-            let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+            let key = (
+                resource.group.clone(),
+                resource.version.clone(),
+                resource.plural.clone(),
+            );
             self.by_path.insert(key, Arc::new(resource));
         }
     }
@@ -274,10 +327,16 @@ impl Registry {
 
 /// Orders versions as Kubernetes does: v2 before v1 before v1beta2 before v1alpha1 before anything else.
 pub fn version_rank(version: &str) -> (u8, u64, u64) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let Some(rest) = version.strip_prefix('v') else {
+        return (0, 0, 0);
+    };
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     let (major, tail) = rest.split_at(digits);
-    let Ok(major) = major.parse::<u64>() else { return (0, 0, 0) };
+    let Ok(major) = major.parse::<u64>() else {
+        return (0, 0, 0);
+    };
     if tail.is_empty() {
         return (3, major, 0);
     }
@@ -295,7 +354,16 @@ mod tests {
 
     #[test]
     fn versions_are_ordered() {
-        let order = ["v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v12alpha1", "foo1"];
+        let order = [
+            "v10",
+            "v2",
+            "v1",
+            "v11beta2",
+            "v10beta3",
+            "v3beta1",
+            "v12alpha1",
+            "foo1",
+        ];
         let mut sorted = order;
         sorted.reverse();
         sorted.sort_by_key(|v| std::cmp::Reverse(version_rank(v)));

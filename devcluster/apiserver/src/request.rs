@@ -31,12 +31,18 @@ pub struct User {
 impl User {
     /// The user of in-process clients: may do everything.
     pub fn admin() -> Self {
-        Self { name: "system:admin".into(), groups: vec!["system:masters".into(), "system:authenticated".into()] }
+        Self {
+            name: "system:admin".into(),
+            groups: vec!["system:masters".into(), "system:authenticated".into()],
+        }
     }
 
     /// Somebody without credentials.
     pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()] }
+        Self {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+        }
     }
 }
 
@@ -64,7 +70,11 @@ pub struct ApiRequest {
 impl ApiRequest {
     /// Splits path and query of a request target.
     pub fn parse_target(path: &str, query: Option<&str>) -> (Vec<String>, Vec<(String, String)>) {
-        let segments = path.split('/').filter(|s| !s.is_empty()).map(|s| percent_decode(s, false)).collect();
+        let segments = path
+            .split('/')
+            .filter(|s| !s.is_empty())
+            .map(|s| percent_decode(s, false))
+            .collect();
         let pairs = query
             .unwrap_or_default()
             .split('&')
@@ -79,7 +89,11 @@ impl ApiRequest {
 
     /// The last value given for a query parameter.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A query parameter that means yes.
@@ -94,7 +108,11 @@ impl ApiRequest {
             _ => {
                 let agent = self.user_agent.split('/').next().unwrap_or_default();
                 let agent: String = agent.chars().take(128).collect();
-                if agent.is_empty() { "unknown".to_owned() } else { agent }
+                if agent.is_empty() {
+                    "unknown".to_owned()
+                } else {
+                    agent
+                }
             }
         }
     }
@@ -125,7 +143,9 @@ fn percent_decode(text: &str, form: bool) -> String {
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|d| u8::try_from(d).ok())
 }
 
 #[cfg(test)]
@@ -134,7 +154,8 @@ mod tests {
 
     #[test]
     fn target_is_split_and_decoded() {
-        let (path, query) = ApiRequest::parse_target("/api/v1/a%2Fb", Some("labelSelector=a%3Db&x=1+2&bad=%zz"));
+        let (path, query) =
+            ApiRequest::parse_target("/api/v1/a%2Fb", Some("labelSelector=a%3Db&x=1+2&bad=%zz"));
         assert_eq!(path, ["api", "v1", "a/b"]);
         assert_eq!(query[0], ("labelSelector".into(), "a=b".into()));
         assert_eq!(query[1], ("x".into(), "1 2".into()));

@@ -67,16 +67,28 @@ pub fn route(path: &[String], registry: &Registry) -> Result<Target, ApiError> {
     }
 }
 
-fn group_version(group: &str, version: &str, rest: &[&str], registry: &Registry) -> Result<Target, ApiError> {
+fn group_version(
+    group: &str,
+    version: &str,
+    rest: &[&str],
+    registry: &Registry,
+) -> Result<Target, ApiError> {
     if rest.is_empty() {
-        let served = registry.groups().iter().any(|(name, v)| name == group && v.iter().any(|v| v == version));
+        let served = registry
+            .groups()
+            .iter()
+            .any(|(name, v)| name == group && v.iter().any(|v| v == version));
         return match served {
             true => Ok(Target::Resources(group.to_owned(), version.to_owned())),
             false => Err(ApiError::no_such_path()),
         };
     }
     let resource = |plural: &str| registry.get(group, version, plural).cloned();
-    let review = |plural: &str| REVIEWS.iter().find(|r| r.group == group && r.plural == plural && version == "v1");
+    let review = |plural: &str| {
+        REVIEWS
+            .iter()
+            .find(|r| r.group == group && r.plural == plural && version == "v1")
+    };
     let own = |text: &&str| Some((*text).to_owned());
     // `namespaces/x/y` is the resource y in namespace x, except for subresources of the namespace itself.
     if let ["namespaces", namespace, plural, tail @ ..] = rest
@@ -85,10 +97,14 @@ fn group_version(group: &str, version: &str, rest: &[&str], registry: &Registry)
         if let Some(review) = review(plural).filter(|r| r.namespaced && tail.is_empty()) {
             return Ok(Target::Review(review, own(namespace)));
         }
-        let resource = resource(plural).filter(|r| r.namespaced).ok_or_else(ApiError::no_such_path)?;
+        let resource = resource(plural)
+            .filter(|r| r.namespaced)
+            .ok_or_else(ApiError::no_such_path)?;
         return objects(resource, own(namespace), tail);
     }
-    let Some((plural, tail)) = rest.split_first() else { return Err(ApiError::no_such_path()) };
+    let Some((plural, tail)) = rest.split_first() else {
+        return Err(ApiError::no_such_path());
+    };
     if let Some(review) = review(plural).filter(|r| !r.namespaced && tail.is_empty()) {
         return Ok(Target::Review(review, None));
     }
@@ -99,7 +115,11 @@ fn group_version(group: &str, version: &str, rest: &[&str], registry: &Registry)
     objects(resource, None, tail)
 }
 
-fn objects(resource: Arc<Resource>, namespace: Option<String>, tail: &[&str]) -> Result<Target, ApiError> {
+fn objects(
+    resource: Arc<Resource>,
+    namespace: Option<String>,
+    tail: &[&str],
+) -> Result<Target, ApiError> {
     let (name, subresource) = match tail {
         [] => (None, None),
         [name] => (Some((*name).to_owned()), None),
@@ -118,7 +138,12 @@ fn objects(resource: Arc<Resource>, namespace: Option<String>, tail: &[&str]) ->
             return Err(ApiError::no_such_path());
         }
     }
-    Ok(Target::Objects(ObjectTarget { resource, namespace, name, subresource }))
+    Ok(Target::Objects(ObjectTarget {
+        resource,
+        namespace,
+        name,
+        subresource,
+    }))
 }
 
 #[cfg(test)]
@@ -132,15 +157,36 @@ mod tests {
 
     #[test]
     fn paths_lead_where_they_should() {
-        let Ok(Target::Objects(t)) = find("/api/v1/namespaces/a/pods/p/status") else { panic!("no pod") };
-        assert_eq!((t.resource.kind.as_str(), t.namespace.as_deref()), ("Pod", Some("a")));
-        assert_eq!((t.name.as_deref(), t.subresource.as_deref()), (Some("p"), Some("status")));
-        let Ok(Target::Objects(t)) = find("/api/v1/namespaces/a/status") else { panic!("no namespace") };
-        assert_eq!((t.resource.kind.as_str(), t.name.as_deref()), ("Namespace", Some("a")));
-        let Ok(Target::Objects(t)) = find("/api/v1/namespaces/a") else { panic!("no namespace") };
+        let Ok(Target::Objects(t)) = find("/api/v1/namespaces/a/pods/p/status") else {
+            panic!("no pod")
+        };
+        assert_eq!(
+            (t.resource.kind.as_str(), t.namespace.as_deref()),
+            ("Pod", Some("a"))
+        );
+        assert_eq!(
+            (t.name.as_deref(), t.subresource.as_deref()),
+            (Some("p"), Some("status"))
+        );
+        let Ok(Target::Objects(t)) = find("/api/v1/namespaces/a/status") else {
+            panic!("no namespace")
+        };
+        assert_eq!(
+            (t.resource.kind.as_str(), t.name.as_deref()),
+            ("Namespace", Some("a"))
+        );
+        let Ok(Target::Objects(t)) = find("/api/v1/namespaces/a") else {
+            panic!("no namespace")
+        };
         assert_eq!(t.name.as_deref(), Some("a"));
         assert!(matches!(find("/apis/apps/v1"), Ok(Target::Resources(..))));
-        for nowhere in ["/apis/none/v1", "/api/v1/pods/p", "/api/v1/gadgets", "/x", "/api/v1/nodes/n/scale"] {
+        for nowhere in [
+            "/apis/none/v1",
+            "/api/v1/pods/p",
+            "/api/v1/gadgets",
+            "/x",
+            "/api/v1/nodes/n/scale",
+        ] {
             assert!(find(nowhere).is_err_and(|e| e.plain), "{nowhere}");
         }
     }

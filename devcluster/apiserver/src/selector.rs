@@ -45,7 +45,11 @@ pub struct Selector {
 
 impl Selector {
     /// Reads both selectors of a request; `selectable` are the field paths the resource allows.
-    pub fn parse(labels: Option<&str>, fields: Option<&str>, selectable: &[String]) -> Result<Self, ApiError> {
+    pub fn parse(
+        labels: Option<&str>,
+        fields: Option<&str>,
+        selectable: &[String],
+    ) -> Result<Self, ApiError> {
         let labels = parse_labels(labels.unwrap_or_default())?;
         let fields = parse_fields(fields.unwrap_or_default(), selectable)?;
         Ok(Self { labels, fields })
@@ -61,15 +65,10 @@ impl Selector {
         let labels = meta(object).get("labels");
         let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
         self.labels.iter().all(|r| r.test.holds(label(&r.key)))
-            && self.fields.iter().all(|r| r.test.holds(Some(&field_text(object, &r.key))))
-    }
-
-    /// The name, when the selector asks for exactly one.
-    pub fn exact_name(&self) -> Option<&str> {
-        self.fields.iter().find_map(|r| match &r.test {
-            Test::In(list) if r.key == "metadata.name" => list.first().map(String::as_str),
-            _ => None,
-        })
+            && self
+                .fields
+                .iter()
+                .all(|r| r.test.holds(Some(&field_text(object, &r.key))))
     }
 }
 
@@ -78,10 +77,14 @@ fn field_text(object: &Value, path: &str) -> String {
     let value = path.split('.').try_fold(object, |v, key| v.get(key));
     match value {
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Object(map)) if path == "source" => {
-            map.get("component").and_then(Value::as_str).unwrap_or_default().to_owned()
+        Some(Value::Object(map)) if path == "source" => map
+            .get("component")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        Some(Value::Null) | None if matches!(path, "spec.unschedulable" | "spec.hostNetwork") => {
+            "false".to_owned()
         }
-        Some(Value::Null) | None if matches!(path, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     }
@@ -91,18 +94,33 @@ fn parse_fields(text: &str, selectable: &[String]) -> Result<Vec<Requirement>, A
     let mut out = Vec::new();
     for part in text.split(',').filter(|p| !p.is_empty()) {
         let negative = part.split_once("!=").map(|(k, v)| (k, v, true));
-        let positive = || part.split_once("==").or_else(|| part.split_once('=')).map(|(k, v)| (k, v, false));
+        let positive = || {
+            part.split_once("==")
+                .or_else(|| part.split_once('='))
+                .map(|(k, v)| (k, v, false))
+        };
         let Some((key, value, negated)) = negative.or_else(positive) else {
             return Err(ApiError::bad_request(format!(
                 "invalid selector: '{text}'; can't understand '{part}'"
             )));
         };
-        if !matches!(key, "metadata.name" | "metadata.namespace") && !selectable.iter().any(|s| s == key) {
-            return Err(ApiError::bad_request(format!("field label not supported: {key}")));
+        if !matches!(key, "metadata.name" | "metadata.namespace")
+            && !selectable.iter().any(|s| s == key)
+        {
+            return Err(ApiError::bad_request(format!(
+                "field label not supported: {key}"
+            )));
         }
         let values = vec![value.to_owned()];
-        let test = if negated { Test::NotIn(values) } else { Test::In(values) };
-        out.push(Requirement { key: key.to_owned(), test });
+        let test = if negated {
+            Test::NotIn(values)
+        } else {
+            Test::In(values)
+        };
+        out.push(Requirement {
+            key: key.to_owned(),
+            test,
+        });
     }
     Ok(out)
 }
@@ -122,7 +140,9 @@ fn tokens(text: &str) -> Vec<Token> {
             out.push(Token::Symbol(symbol));
             rest = rest.strip_prefix(*symbol).unwrap_or_default();
         } else {
-            let end = rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| c.is_whitespace() || "=!,()<>".contains(c))
+                .unwrap_or(rest.len());
             let (word, tail) = rest.split_at(end);
             out.push(Token::Word(word.to_owned()));
             rest = tail;
@@ -137,7 +157,9 @@ struct Parser {
 }
 
 fn parse_labels(text: &str) -> Result<Vec<Requirement>, ApiError> {
-    let mut parser = Parser { tokens: tokens(text).into_iter().peekable() };
+    let mut parser = Parser {
+        tokens: tokens(text).into_iter().peekable(),
+    };
     let mut out = Vec::new();
     if parser.tokens.peek().is_none() {
         return Ok(out);
@@ -173,7 +195,10 @@ impl Parser {
         if self.tokens.peek() == Some(&Token::Symbol("!")) {
             self.tokens.next();
             let key = self.word("identifier")?;
-            return Ok(Requirement { key, test: Test::Absent });
+            return Ok(Requirement {
+                key,
+                test: Test::Absent,
+            });
         }
         let key = self.word("!, identifier, or 'end of string'")?;
         let test = match self.tokens.peek() {
@@ -220,7 +245,9 @@ impl Parser {
     fn number(&mut self, key: &str) -> Result<i64, ApiError> {
         let word = self.word("an integer")?;
         word.parse().map_err(|_| {
-            ApiError::bad_request(format!("for 'Gt', 'Lt' operators, the value of {key} must be an integer"))
+            ApiError::bad_request(format!(
+                "for 'Gt', 'Lt' operators, the value of {key} must be an integer"
+            ))
         })
     }
 
@@ -248,13 +275,26 @@ mod tests {
     use serde_json::json;
 
     fn matches(labels: &str, object: &Value) -> bool {
-        Selector::parse(Some(labels), None, &[]).unwrap().matches(object)
+        Selector::parse(Some(labels), None, &[])
+            .unwrap()
+            .matches(object)
     }
 
     #[test]
     fn label_selectors() {
         let object = json!({"metadata": {"labels": {"a": "1", "b": "x"}}});
-        for good in ["a=1", "a==1,b=x", "a in (1,2)", "c notin (y)", "!c", "a", "c!=1", "a>0", "a<2", ""] {
+        for good in [
+            "a=1",
+            "a==1,b=x",
+            "a in (1,2)",
+            "c notin (y)",
+            "!c",
+            "a",
+            "c!=1",
+            "a>0",
+            "a<2",
+            "",
+        ] {
             assert!(matches(good, &object), "{good}");
         }
         for bad in ["a=2", "c", "!a", "a notin (1)", "b in (y)", "a>1"] {
@@ -268,7 +308,8 @@ mod tests {
     fn field_selectors() {
         let object = json!({"metadata": {"name": "n"}, "spec": {"color": "red"}});
         let allowed = ["spec.color".to_owned()];
-        let selector = Selector::parse(None, Some("spec.color=red,metadata.name!=m"), &allowed).unwrap();
+        let selector =
+            Selector::parse(None, Some("spec.color=red,metadata.name!=m"), &allowed).unwrap();
         assert!(selector.matches(&object));
         assert!(Selector::parse(None, Some("spec.size=3"), &allowed).is_err());
     }

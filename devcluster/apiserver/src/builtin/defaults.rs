@@ -29,7 +29,11 @@ fn namespace(object: &mut Value) {
     default_at(object, &["status", "phase"], "Active");
     let name = crate::object::name(object).to_owned();
     if !name.is_empty() {
-        set_at(object, &["metadata", "labels", "kubernetes.io/metadata.name"], name.into());
+        set_at(
+            object,
+            &["metadata", "labels", "kubernetes.io/metadata.name"],
+            name.into(),
+        );
     }
 }
 
@@ -39,7 +43,8 @@ fn secret(object: &mut Value) {
         && let Some(data) = child_map(map, "data")
     {
         for (key, value) in strings {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+            let encoded = base64::engine::general_purpose::STANDARD
+                .encode(value.as_str().unwrap_or_default());
             data.insert(key, encoded.into());
         }
     }
@@ -49,7 +54,10 @@ fn secret(object: &mut Value) {
 /// A node is tainted until somebody reports it ready.
 fn node_taint(object: &mut Value) {
     let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
-    let mut taints = at(object, &["spec", "taints"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut taints = at(object, &["spec", "taints"])
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     if !taints.iter().any(|t| t.get("key") == taint.get("key")) {
         taints.push(taint);
     }
@@ -65,7 +73,11 @@ fn pod(object: &mut Value, creating: bool) {
     }
     if creating {
         let class = quality_of_service(object);
-        set_at(object, &["status"], json!({"phase": "Pending", "qosClass": class}));
+        set_at(
+            object,
+            &["status"],
+            json!({"phase": "Pending", "qosClass": class}),
+        );
     }
 }
 
@@ -77,10 +89,20 @@ fn admit_pod_spec(spec: &mut Value) {
     default_at(spec, &["serviceAccount"], account);
     default_at(spec, &["priority"], 0);
     default_at(spec, &["preemptionPolicy"], "PreemptLowerPriority");
-    let mut tolerations = spec.get("tolerations").and_then(Value::as_array).cloned().unwrap_or_default();
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    let mut tolerations = spec
+        .get("tolerations")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         let covers = |t: &Value| {
-            let matches_key = t.get("key").and_then(Value::as_str).is_none_or(|k| k == key);
+            let matches_key = t
+                .get("key")
+                .and_then(Value::as_str)
+                .is_none_or(|k| k == key);
             matches_key && matches!(text_at(t, &["effect"]), "" | "NoExecute")
         };
         if !tolerations.iter().any(covers) {
@@ -92,9 +114,14 @@ fn admit_pod_spec(spec: &mut Value) {
 }
 
 fn quality_of_service(pod: &Value) -> &'static str {
-    let containers = at(pod, &["spec", "containers"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let containers = at(pod, &["spec", "containers"])
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let has = |c: &Value, key: &str| {
-        at(c, &["resources", key]).and_then(Value::as_object).is_some_and(|m| !m.is_empty())
+        at(c, &["resources", key])
+            .and_then(Value::as_object)
+            .is_some_and(|m| !m.is_empty())
     };
     let guaranteed = |c: &Value| {
         let limits = at(c, &["resources", "limits"]);
@@ -102,7 +129,10 @@ fn quality_of_service(pod: &Value) -> &'static str {
         let both = |m: &Value| m.get("cpu").is_some() && m.get("memory").is_some();
         limits.is_some_and(both) && requests.is_none_or(|r| Some(r) == limits)
     };
-    if containers.iter().all(|c| !has(c, "limits") && !has(c, "requests")) {
+    if containers
+        .iter()
+        .all(|c| !has(c, "limits") && !has(c, "requests"))
+    {
         "BestEffort"
     } else if containers.iter().all(guaranteed) {
         "Guaranteed"
@@ -129,23 +159,40 @@ pub fn pod_spec(spec: &mut Value) {
 }
 
 fn items_mut<'a>(value: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Value> {
-    value.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten()
+    value
+        .get_mut(key)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
 }
 
 fn container_defaults(container: &mut Value) {
-    default_at(container, &["terminationMessagePath"], "/dev/termination-log");
+    default_at(
+        container,
+        &["terminationMessagePath"],
+        "/dev/termination-log",
+    );
     default_at(container, &["terminationMessagePolicy"], "File");
     default_at(container, &["resources"], json!({}));
     let image = text_at(container, &["image"]);
     let last = image.rsplit('/').next().unwrap_or_default();
     let latest = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
-    default_at(container, &["imagePullPolicy"], if latest { "Always" } else { "IfNotPresent" });
+    default_at(
+        container,
+        &["imagePullPolicy"],
+        if latest { "Always" } else { "IfNotPresent" },
+    );
     for port in items_mut(container, "ports") {
         default_at(port, &["protocol"], "TCP");
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(probe).filter(|p| p.is_object()) {
-            let numbers = [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)];
+            let numbers = [
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ];
             for (key, value) in numbers {
                 default_at(probe, &[key], value);
             }
@@ -176,10 +223,15 @@ fn service(object: &mut Value) {
         default_at(object, &["spec", "ipFamilyPolicy"], "SingleStack");
         default_at(object, &["spec", "ipFamilies"], json!(["IPv4"]));
         if at(object, &["spec", "clusterIP"]).is_none() {
-            let address = cluster_ip(crate::object::namespace(object), crate::object::name(object));
+            let address = cluster_ip(
+                crate::object::namespace(object),
+                crate::object::name(object),
+            );
             set_at(object, &["spec", "clusterIP"], address.into());
         }
-        let address = at(object, &["spec", "clusterIP"]).cloned().unwrap_or_default();
+        let address = at(object, &["spec", "clusterIP"])
+            .cloned()
+            .unwrap_or_default();
         default_at(object, &["spec", "clusterIPs"], Value::Array(vec![address]));
     }
     if let Some(spec) = object.get_mut("spec") {
@@ -197,7 +249,12 @@ fn cluster_ip(namespace: &str, name: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let digest = Sha256::digest(format!("{namespace}/{name}"));
     let byte = |i: usize| digest.get(i).copied().unwrap_or(1);
-    format!("10.{}.{}.{}", 96 + byte(0) % 16, byte(1), byte(2).clamp(1, 254))
+    format!(
+        "10.{}.{}.{}",
+        96 + byte(0) % 16,
+        byte(1),
+        byte(2).clamp(1, 254)
+    )
 }
 
 fn workload(kind: &str, object: &mut Value) {
@@ -209,8 +266,16 @@ fn workload(kind: &str, object: &mut Value) {
         "Deployment" => {
             default_at(spec, &["spec", "strategy", "type"], "RollingUpdate");
             if text_at(spec, &["spec", "strategy", "type"]) == "RollingUpdate" {
-                default_at(spec, &["spec", "strategy", "rollingUpdate", "maxUnavailable"], "25%");
-                default_at(spec, &["spec", "strategy", "rollingUpdate", "maxSurge"], "25%");
+                default_at(
+                    spec,
+                    &["spec", "strategy", "rollingUpdate", "maxUnavailable"],
+                    "25%",
+                );
+                default_at(
+                    spec,
+                    &["spec", "strategy", "rollingUpdate", "maxSurge"],
+                    "25%",
+                );
             }
             default_at(spec, &["spec", "revisionHistoryLimit"], 10);
             default_at(spec, &["spec", "progressDeadlineSeconds"], 600);
@@ -218,8 +283,16 @@ fn workload(kind: &str, object: &mut Value) {
         "DaemonSet" => {
             default_at(spec, &["spec", "updateStrategy", "type"], "RollingUpdate");
             if text_at(spec, &["spec", "updateStrategy", "type"]) == "RollingUpdate" {
-                default_at(spec, &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"], 1);
-                default_at(spec, &["spec", "updateStrategy", "rollingUpdate", "maxSurge"], 0);
+                default_at(
+                    spec,
+                    &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"],
+                    1,
+                );
+                default_at(
+                    spec,
+                    &["spec", "updateStrategy", "rollingUpdate", "maxSurge"],
+                    0,
+                );
             }
             default_at(spec, &["spec", "revisionHistoryLimit"], 10);
         }
@@ -227,7 +300,11 @@ fn workload(kind: &str, object: &mut Value) {
             default_at(spec, &["spec", "podManagementPolicy"], "OrderedReady");
             default_at(spec, &["spec", "updateStrategy", "type"], "RollingUpdate");
             if text_at(spec, &["spec", "updateStrategy", "type"]) == "RollingUpdate" {
-                default_at(spec, &["spec", "updateStrategy", "rollingUpdate", "partition"], 0);
+                default_at(
+                    spec,
+                    &["spec", "updateStrategy", "rollingUpdate", "partition"],
+                    0,
+                );
             }
             default_at(spec, &["spec", "revisionHistoryLimit"], 10);
         }
@@ -249,7 +326,11 @@ fn job(object: &mut Value) {
     }
     default_at(object, &["spec", "completionMode"], "NonIndexed");
     default_at(object, &["spec", "suspend"], false);
-    default_at(object, &["spec", "podReplacementPolicy"], "TerminatingOrFailed");
+    default_at(
+        object,
+        &["spec", "podReplacementPolicy"],
+        "TerminatingOrFailed",
+    );
     template(object, &["spec", "template"]);
 }
 
@@ -269,7 +350,11 @@ fn claim(object: &mut Value, creating: bool) {
 }
 
 fn binding(object: &mut Value) {
-    default_at(object, &["roleRef", "apiGroup"], "rbac.authorization.k8s.io");
+    default_at(
+        object,
+        &["roleRef", "apiGroup"],
+        "rbac.authorization.k8s.io",
+    );
     for subject in items_mut(object, "subjects") {
         if matches!(text_at(subject, &["kind"]), "User" | "Group") {
             default_at(subject, &["apiGroup"], "rbac.authorization.k8s.io");
@@ -284,7 +369,9 @@ fn condition_times(kind: &str, object: &mut Value) {
         "Node" => &["lastHeartbeatTime", "lastTransitionTime"],
         _ => return,
     };
-    let Some(status) = object.get_mut("status") else { return };
+    let Some(status) = object.get_mut("status") else {
+        return;
+    };
     for condition in items_mut(status, "conditions").filter_map(Value::as_object_mut) {
         for key in keys {
             condition.entry(*key).or_insert(Value::Null);
@@ -294,7 +381,13 @@ fn condition_times(kind: &str, object: &mut Value) {
 
 /// Drops empty labels, annotations, finalizers and owner references, as typed metadata does.
 pub fn tidy_metadata(meta: &mut Map<String, Value>) {
-    for key in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields"] {
+    for key in [
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "managedFields",
+    ] {
         let empty = match meta.get(key) {
             Some(Value::Object(map)) => map.is_empty(),
             Some(Value::Array(list)) => list.is_empty(),

@@ -4,8 +4,8 @@
 use std::sync::OnceLock;
 
 use k8s_openapi::api::{
-    admissionregistration, apps, authentication, authorization, autoscaling, batch, coordination, core, discovery,
-    events, networking, node, policy, rbac, scheduling, storage,
+    admissionregistration, apps, authentication, authorization, autoscaling, batch, coordination,
+    core, discovery, events, networking, node, policy, rbac, scheduling, storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::apimachinery::pkg::apis::meta;
@@ -28,7 +28,8 @@ pub fn definition(name: &str) -> Option<&'static Value> {
 }
 
 fn build() -> Map<String, Value> {
-    let settings = SchemaSettings::default().with(|s| s.definitions_path = "/components/schemas".into());
+    let settings =
+        SchemaSettings::default().with(|s| s.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     register!(generator:
         core::v1::Namespace, core::v1::ConfigMap, core::v1::Secret, core::v1::ServiceAccount, core::v1::Node,
@@ -80,74 +81,167 @@ const ATOMIC: &[&str] = &[
 
 /// Lists merged by key: definition (of the core group when it has no dot), field, keys.
 const KEYED: &[(&str, &[&str], &[&str])] = &[
-    ("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &["ownerReferences"], &["uid"]),
+    (
+        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
+        &["ownerReferences"],
+        &["uid"],
+    ),
     ("Container", &["ports"], &["containerPort", "protocol"]),
     ("Container", &["env"], &["name"]),
     ("Container", &["volumeDevices"], &["devicePath"]),
     ("Container", &["volumeMounts"], &["mountPath"]),
-    ("EphemeralContainer", &["ports"], &["containerPort", "protocol"]),
+    (
+        "EphemeralContainer",
+        &["ports"],
+        &["containerPort", "protocol"],
+    ),
     ("EphemeralContainer", &["env"], &["name"]),
     ("EphemeralContainer", &["volumeMounts"], &["mountPath"]),
     ("ContainerStatus", &["volumeMounts"], &["mountPath"]),
-    ("PodSpec", &["containers", "initContainers", "ephemeralContainers", "volumes", "imagePullSecrets",
-        "resourceClaims", "schedulingGates"], &["name"]),
+    (
+        "PodSpec",
+        &[
+            "containers",
+            "initContainers",
+            "ephemeralContainers",
+            "volumes",
+            "imagePullSecrets",
+            "resourceClaims",
+            "schedulingGates",
+        ],
+        &["name"],
+    ),
     ("PodSpec", &["hostAliases"], &["ip"]),
-    ("PodSpec", &["topologySpreadConstraints"], &["topologyKey", "whenUnsatisfiable"]),
+    (
+        "PodSpec",
+        &["topologySpreadConstraints"],
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
     ("PodStatus", &["hostIPs", "podIPs"], &["ip"]),
     ("PodStatus", &["resourceClaimStatuses"], &["name"]),
     ("ServiceSpec", &["ports"], &["port", "protocol"]),
     ("ServiceAccount", &["secrets"], &["name"]),
     ("NodeStatus", &["addresses"], &["type"]),
     ("ResourceRequirements", &["claims"], &["name"]),
-    ("io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", &["webhooks"], &["name"]),
-    ("io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", &["webhooks"], &["name"]),
-    ("io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", &["matchConditions", "variables"],
-        &["name"]),
+    (
+        "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration",
+        &["webhooks"],
+        &["name"],
+    ),
+    (
+        "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration",
+        &["webhooks"],
+        &["name"],
+    ),
+    (
+        "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec",
+        &["matchConditions", "variables"],
+        &["name"],
+    ),
 ];
 
 /// Lists that are sets.
 const SETS: &[(&str, &str)] = &[
-    ("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "finalizers"),
+    (
+        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
+        "finalizers",
+    ),
     ("io.k8s.api.core.v1.NodeSpec", "podCIDRs"),
     ("io.k8s.api.discovery.v1.Endpoint", "addresses"),
 ];
 
 /// Maps replaced as a whole.
-const ATOMIC_MAPS: &[(&str, &str)] =
-    &[("io.k8s.api.core.v1.PodSpec", "nodeSelector"), ("io.k8s.api.core.v1.ServiceSpec", "selector")];
+const ATOMIC_MAPS: &[(&str, &str)] = &[
+    ("io.k8s.api.core.v1.PodSpec", "nodeSelector"),
+    ("io.k8s.api.core.v1.ServiceSpec", "selector"),
+];
+
+/// Definitions that hold anything.
+const OPEN: &[&str] = &[
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
+    "io.k8s.apimachinery.pkg.runtime.RawExtension",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+];
 
 fn annotate(all: &mut Map<String, Value>) {
+    for name in OPEN {
+        extend(
+            all.get_mut(*name),
+            "x-kubernetes-preserve-unknown-fields",
+            json!(true),
+        );
+    }
+    if let Some(Value::Object(json)) = OPEN.first().and_then(|name| all.get_mut(*name)) {
+        json.remove("type");
+    }
     for name in ATOMIC {
         extend(all.get_mut(*name), "x-kubernetes-map-type", json!("atomic"));
     }
     for (owner, fields, keys) in KEYED {
-        let owner = if owner.contains('.') { (*owner).to_owned() } else { format!("{CORE}{owner}") };
+        let owner = if owner.contains('.') {
+            (*owner).to_owned()
+        } else {
+            format!("{CORE}{owner}")
+        };
         for field in *fields {
             let node = property(all, &owner, field);
             extend(node, "x-kubernetes-list-type", json!("map"));
-            extend(property(all, &owner, field), "x-kubernetes-list-map-keys", json!(keys));
+            extend(
+                property(all, &owner, field),
+                "x-kubernetes-list-map-keys",
+                json!(keys),
+            );
         }
     }
     for (owner, field) in SETS {
-        extend(property(all, owner, field), "x-kubernetes-list-type", json!("set"));
+        extend(
+            property(all, owner, field),
+            "x-kubernetes-list-type",
+            json!("set"),
+        );
     }
     for (owner, field) in ATOMIC_MAPS {
-        extend(property(all, owner, field), "x-kubernetes-map-type", json!("atomic"));
+        extend(
+            property(all, owner, field),
+            "x-kubernetes-map-type",
+            json!("atomic"),
+        );
     }
-    let statuses: Vec<String> = all.keys().filter(|k| k.ends_with("Status")).cloned().collect();
+    let statuses: Vec<String> = all
+        .keys()
+        .filter(|k| k.ends_with("Status"))
+        .cloned()
+        .collect();
     for owner in statuses {
-        if let Some(node) = property(all, &owner, "conditions").filter(|n| n.get("items").is_some()) {
+        if let Some(node) = property(all, &owner, "conditions").filter(|n| n.get("items").is_some())
+        {
             extend(Some(node), "x-kubernetes-list-type", json!("map"));
-            extend(property(all, &owner, "conditions"), "x-kubernetes-list-map-keys", json!(["type"]));
+            extend(
+                property(all, &owner, "conditions"),
+                "x-kubernetes-list-map-keys",
+                json!(["type"]),
+            );
         }
     }
     for owner in ["Container", "EphemeralContainer", "ServiceSpec"] {
-        let port = if owner == "ServiceSpec" { "ServicePort" } else { "ContainerPort" };
-        extend(property(all, &format!("{CORE}{port}"), "protocol"), "default", json!("TCP"));
+        let port = if owner == "ServiceSpec" {
+            "ServicePort"
+        } else {
+            "ContainerPort"
+        };
+        extend(
+            property(all, &format!("{CORE}{port}"), "protocol"),
+            "default",
+            json!("TCP"),
+        );
     }
 }
 
-fn property<'a>(all: &'a mut Map<String, Value>, owner: &str, field: &str) -> Option<&'a mut Value> {
+fn property<'a>(
+    all: &'a mut Map<String, Value>,
+    owner: &str,
+    field: &str,
+) -> Option<&'a mut Value> {
     all.get_mut(owner)?.get_mut("properties")?.get_mut(field)
 }
 
@@ -165,7 +259,11 @@ mod tests {
     fn annotated_fields_exist() {
         let all = definitions();
         for (owner, fields, _) in KEYED {
-            let owner = if owner.contains('.') { (*owner).to_owned() } else { format!("{CORE}{owner}") };
+            let owner = if owner.contains('.') {
+                (*owner).to_owned()
+            } else {
+                format!("{CORE}{owner}")
+            };
             for field in *fields {
                 let list = &all[&owner]["properties"][field];
                 assert_eq!(list["x-kubernetes-list-type"], "map", "{owner} {field}");

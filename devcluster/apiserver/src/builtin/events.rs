@@ -29,8 +29,13 @@ pub fn to_events(event: &mut Value) {
     }
 }
 
-fn rename(event: &mut Value, direction: fn((&'static str, &'static str)) -> (&'static str, &'static str)) {
-    let Some(map) = event.as_object_mut() else { return };
+fn rename(
+    event: &mut Value,
+    direction: fn((&'static str, &'static str)) -> (&'static str, &'static str),
+) {
+    let Some(map) = event.as_object_mut() else {
+        return;
+    };
     for pair in NAMES {
         let (from, to) = direction(*pair);
         if let Some(value) = map.remove(from) {

@@ -121,8 +121,18 @@ pub struct Review {
 
 /// The questions about identity and rights.
 pub const REVIEWS: &[Review] = &[
-    Review { group: "authentication.k8s.io", kind: "SelfSubjectReview", plural: "selfsubjectreviews", namespaced: false },
-    Review { group: "authentication.k8s.io", kind: "TokenReview", plural: "tokenreviews", namespaced: false },
+    Review {
+        group: "authentication.k8s.io",
+        kind: "SelfSubjectReview",
+        plural: "selfsubjectreviews",
+        namespaced: false,
+    },
+    Review {
+        group: "authentication.k8s.io",
+        kind: "TokenReview",
+        plural: "tokenreviews",
+        namespaced: false,
+    },
     Review {
         group: "authorization.k8s.io",
         kind: "LocalSubjectAccessReview",

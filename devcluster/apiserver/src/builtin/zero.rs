@@ -9,16 +9,22 @@ use serde_json::{Value, json};
 pub fn empty_object(kind: &str) -> Value {
     let template = || json!({"metadata": {}, "spec": {"containers": null}});
     match kind {
-        "Deployment" => json!({"metadata": {}, "spec": {"strategy": {}, "template": template()}, "status": {}}),
+        "Deployment" => {
+            json!({"metadata": {}, "spec": {"strategy": {}, "template": template()}, "status": {}})
+        }
         "DaemonSet" | "StatefulSet" => {
             json!({"metadata": {}, "spec": {"updateStrategy": {}, "template": template()}, "status": {}})
         }
-        "ReplicaSet" | "Job" => json!({"metadata": {}, "spec": {"template": template()}, "status": {}}),
+        "ReplicaSet" | "Job" => {
+            json!({"metadata": {}, "spec": {"template": template()}, "status": {}})
+        }
         "CronJob" => {
             json!({"metadata": {}, "spec": {"jobTemplate": {"metadata": {}, "spec": {"template": template()}}}, "status": {}})
         }
         "Pod" => json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
-        "Event" => json!({"metadata": {}, "involvedObject": {}, "source": {}, "regarding": {}, "deprecatedSource": {}}),
+        "Event" => {
+            json!({"metadata": {}, "involvedObject": {}, "source": {}, "regarding": {}, "deprecatedSource": {}})
+        }
         "PersistentVolumeClaim" => json!({"metadata": {}, "spec": {"resources": {}}, "status": {}}),
         "Node" => json!({"metadata": {}, "spec": {},
             "status": {"daemonEndpoints": {"kubeletEndpoint": {}}, "nodeInfo": {}}}),
@@ -26,11 +32,13 @@ pub fn empty_object(kind: &str) -> Value {
         "CustomResourceDefinition" => {
             json!({"metadata": {}, "spec": {"names": {}, "versions": null}, "status": {"acceptedNames": {}}})
         }
-        "EndpointSlice" => json!({"metadata": {}, "addressType": "", "endpoints": null, "ports": null}),
+        "EndpointSlice" => {
+            json!({"metadata": {}, "addressType": "", "endpoints": null, "ports": null})
+        }
         "Role" | "ClusterRole" => json!({"metadata": {}, "rules": null}),
         "RoleBinding" | "ClusterRoleBinding" => json!({"metadata": {}, "roleRef": {}}),
-        "ConfigMap" | "Secret" | "ServiceAccount" | "Endpoints" | "PriorityClass" | "StorageClass"
-        | "ControllerRevision" => json!({"metadata": {}}),
+        "ConfigMap" | "Secret" | "ServiceAccount" | "Endpoints" | "PriorityClass"
+        | "StorageClass" | "ControllerRevision" => json!({"metadata": {}}),
         _ => json!({"metadata": {}, "spec": {}, "status": {}}),
     }
 }

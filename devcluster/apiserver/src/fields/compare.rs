@@ -23,20 +23,14 @@ impl Comparison {
     pub fn is_same(&self) -> bool {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
-
-    /// Drops `fields` and everything below them from all three sets.
-    pub fn without(&self, fields: &FieldSet) -> Self {
-        Self {
-            added: self.added.difference_recursive(fields),
-            modified: self.modified.difference_recursive(fields),
-            removed: self.removed.difference_recursive(fields),
-        }
-    }
 }
 
 /// Compares two objects of one type.
 pub fn compare(old: &Value, new: &Value, of: Type<'_>) -> Comparison {
-    let mut walker = Walker { out: Comparison::default(), path: Vec::new() };
+    let mut walker = Walker {
+        out: Comparison::default(),
+        path: Vec::new(),
+    };
     walker.walk(Some(old), Some(new), of);
     walker.out
 }
@@ -86,9 +80,15 @@ impl Walker {
     }
 
     fn walk_map(&mut self, old: Option<&Value>, new: Option<&Value>, of: Type<'_>) {
-        let old = old.and_then(Value::as_object).unwrap_or_else(crate::object::empty);
-        let new = new.and_then(Value::as_object).unwrap_or_else(crate::object::empty);
-        let keys = old.keys().chain(new.keys().filter(|k| !old.contains_key(*k)));
+        let old = old
+            .and_then(Value::as_object)
+            .unwrap_or(crate::object::empty());
+        let new = new
+            .and_then(Value::as_object)
+            .unwrap_or(crate::object::empty());
+        let keys = old
+            .keys()
+            .chain(new.keys().filter(|k| !old.contains_key(*k)));
         for key in keys {
             let element = PathElement::field(key);
             let below = of.step(&element);
@@ -103,11 +103,18 @@ impl Walker {
         let new = of.indexed(new);
         let old_index: BTreeMap<&PathElement, &Value> = old.iter().map(|(e, v)| (e, *v)).collect();
         let new_index: BTreeMap<&PathElement, &Value> = new.iter().map(|(e, v)| (e, *v)).collect();
-        let fresh = new.iter().map(|(e, _)| e).filter(|e| !old_index.contains_key(e));
+        let fresh = new
+            .iter()
+            .map(|(e, _)| e)
+            .filter(|e| !old_index.contains_key(e));
         for element in old.iter().map(|(e, _)| e).chain(fresh) {
             let below = of.step(element);
             self.path.push(element.clone());
-            self.walk(old_index.get(element).copied(), new_index.get(element).copied(), below);
+            self.walk(
+                old_index.get(element).copied(),
+                new_index.get(element).copied(),
+                below,
+            );
             self.path.pop();
         }
     }

@@ -36,7 +36,10 @@ fn merge_lists(live: &Value, config: &Value, of: Type<'_>) -> Value {
     let right = of.indexed(Some(config));
     let in_left = |e: &PathElement| left.iter().find(|(other, _)| other == e).map(|(_, v)| *v);
     let in_right = |e: &PathElement| right.iter().any(|(other, _)| other == e);
-    let mut shared = right.iter().map(|(e, _)| e).filter(|e| in_left(e).is_some());
+    let mut shared = right
+        .iter()
+        .map(|(e, _)| e)
+        .filter(|e| in_left(e).is_some());
     let mut next_shared = shared.next();
     let mut done: Vec<&PathElement> = Vec::new();
     let mut out = Vec::new();

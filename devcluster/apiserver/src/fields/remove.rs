@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use super::set::{FieldSet, PathElement};
 use crate::schema::types::{Shape, Type};
 
-/// The object without the fields of `set`; None when nothing is left of it.
+/// The object without the fields of `set`; None when it is a list of which nothing is left. An emptied map stays: if
+/// it was to go, it would be in the set itself.
 pub fn remove_items(value: &Value, set: &FieldSet, of: Type<'_>) -> Option<Value> {
     let shape = of.shape(Some(value));
     match (shape, value) {
@@ -24,7 +25,7 @@ pub fn remove_items(value: &Value, set: &FieldSet, of: Type<'_>) -> Option<Value
                     out.insert(key.clone(), kept);
                 }
             }
-            (!out.is_empty()).then_some(Value::Object(out))
+            Some(Value::Object(out))
         }
         (Shape::List, Value::Array(_)) => {
             let mut out = Vec::new();

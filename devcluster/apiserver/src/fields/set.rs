@@ -32,9 +32,13 @@ impl PathElement {
             "f" => Some(Self::field(rest)),
             "k" => {
                 let map: Map<String, Value> = serde_json::from_str(rest).ok()?;
-                Some(Self::Key(map.into_iter().map(|(k, v)| (k, v.to_string())).collect()))
+                Some(Self::Key(
+                    map.into_iter().map(|(k, v)| (k, v.to_string())).collect(),
+                ))
             }
-            "v" => serde_json::from_str::<Value>(rest).ok().map(|v| Self::Value(v.to_string())),
+            "v" => serde_json::from_str::<Value>(rest)
+                .ok()
+                .map(|v| Self::Value(v.to_string())),
             "i" => rest.parse().ok().map(Self::Index),
             _ => None,
         }
@@ -45,8 +49,10 @@ impl PathElement {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(keys) => {
-                let parts: Vec<String> =
-                    keys.iter().map(|(k, v)| format!("{}:{v}", Value::from(k.as_str()))).collect();
+                let parts: Vec<String> = keys
+                    .iter()
+                    .map(|(k, v)| format!("{}:{v}", Value::from(k.as_str())))
+                    .collect();
                 format!("k:{{{}}}", parts.join(","))
             }
             Self::Value(value) => format!("v:{value}"),
@@ -129,7 +135,10 @@ impl FieldSet {
             let both = ours.intersection(other.children.get(element)?);
             (!both.is_empty()).then(|| (element.clone(), both))
         });
-        Self { members, children: children.collect() }
+        Self {
+            members,
+            children: children.collect(),
+        }
     }
 
     /// Paths of this set that are not in the other.
@@ -142,23 +151,10 @@ impl FieldSet {
             };
             (!left.is_empty()).then(|| (element.clone(), left))
         });
-        Self { members, children: children.collect() }
-    }
-
-    /// Like `difference`, and a member of the other set takes everything below it along.
-    pub fn difference_recursive(&self, other: &Self) -> Self {
-        let members = self.members.difference(&other.members).cloned().collect();
-        let children = self.children.iter().filter_map(|(element, ours)| {
-            if other.members.contains(element) {
-                return None;
-            }
-            let left = match other.children.get(element) {
-                Some(theirs) => ours.difference_recursive(theirs),
-                None => ours.clone(),
-            };
-            (!left.is_empty()).then(|| (element.clone(), left))
-        });
-        Self { members, children: children.collect() }
+        Self {
+            members,
+            children: children.collect(),
+        }
     }
 
     /// Makes every declared struct field on a path a member itself, so that removing the last thing below it
@@ -254,18 +250,29 @@ mod tests {
         let set = FieldSet::from_json(&form).unwrap();
         assert_eq!(set.to_json(), form);
         let shown: Vec<String> = set.paths().iter().map(|p| display_path(p)).collect();
-        assert_eq!(shown, [".spec", ".spec.ports[name=\"a\"]", ".spec.ports[name=\"a\"].port", ".spec.tags[=\"x\"]"]);
+        assert_eq!(
+            shown,
+            [
+                ".spec",
+                ".spec.ports[name=\"a\"]",
+                ".spec.ports[name=\"a\"].port",
+                ".spec.tags[=\"x\"]"
+            ]
+        );
     }
 
     fn sets() -> impl Strategy<Value = FieldSet> {
-        proptest::collection::vec(proptest::collection::vec("[abc]", 1..4), 0..6).prop_map(|paths| {
-            let mut set = FieldSet::default();
-            for path in paths {
-                let path: Vec<PathElement> = path.iter().map(|p| PathElement::field(p)).collect();
-                set.insert(&path);
-            }
-            set
-        })
+        proptest::collection::vec(proptest::collection::vec("[abc]", 1..4), 0..6).prop_map(
+            |paths| {
+                let mut set = FieldSet::default();
+                for path in paths {
+                    let path: Vec<PathElement> =
+                        path.iter().map(|p| PathElement::field(p)).collect();
+                    set.insert(&path);
+                }
+                set
+            },
+        )
     }
 
     proptest! {

@@ -28,7 +28,10 @@ impl PatchKind {
             "application/strategic-merge-patch+json" if !custom => Self::Strategic,
             "application/apply-patch+yaml" | "application/apply-patch+json" => Self::Apply,
             _ => {
-                let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
+                let mut accepted = vec![
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                ];
                 if !custom {
                     accepted.push("application/strategic-merge-patch+json");
                 }
@@ -42,7 +45,8 @@ impl PatchKind {
 
 /// Applies a JSON patch.
 pub fn json(current: &Value, body: &[u8]) -> Result<Value, ApiError> {
-    let patch: json_patch::Patch = serde_json::from_slice(body).map_err(|_| ApiError::patch_failed())?;
+    let patch: json_patch::Patch =
+        serde_json::from_slice(body).map_err(|_| ApiError::patch_failed())?;
     let mut out = current.clone();
     json_patch::patch(&mut out, &patch).map_err(|_| ApiError::patch_failed())?;
     Ok(out)

@@ -52,7 +52,10 @@ fn merge_maps(old: &Map<String, Value>, patch: &Map<String, Value>, of: Type<'_>
             out.insert(key.clone(), merged);
         }
     }
-    for (key, order) in patch.iter().filter_map(|(k, v)| Some((k.strip_prefix("$setElementOrder/")?, v))) {
+    for (key, order) in patch
+        .iter()
+        .filter_map(|(k, v)| Some((k.strip_prefix("$setElementOrder/")?, v)))
+    {
         if !patch.contains_key(key)
             && let Some(Value::Array(list)) = out.get(key)
         {
@@ -69,18 +72,26 @@ fn directive(item: &Value) -> Option<&str> {
 
 fn merge_lists(old: &[Value], patch: &[Value], order: Option<&Value>, of: Type<'_>) -> Value {
     if patch.iter().any(|item| directive(item) == Some("replace")) {
-        return patch.iter().filter(|i| directive(i).is_none()).cloned().collect();
+        return patch
+            .iter()
+            .filter(|i| directive(i).is_none())
+            .cloned()
+            .collect();
     }
     if of.is_set() {
         let mut out = old.to_vec();
         out.extend(patch.iter().filter(|item| !old.contains(item)).cloned());
         return Value::Array(in_order(out, order, of));
     }
-    let Some(key) = merge_key(of) else { return Value::Array(patch.to_vec()) };
+    let Some(key) = merge_key(of) else {
+        return Value::Array(patch.to_vec());
+    };
     let items = of.step(&PathElement::Index(0));
     let mut out = old.to_vec();
     for item in patch {
-        let position = out.iter().position(|o| o.get(key).is_some() && o.get(key) == item.get(key));
+        let position = out
+            .iter()
+            .position(|o| o.get(key).is_some() && o.get(key) == item.get(key));
         match (position, directive(item) == Some("delete")) {
             (Some(at), true) => {
                 out.remove(at);
@@ -99,9 +110,16 @@ fn merge_lists(old: &[Value], patch: &[Value], order: Option<&Value>, of: Type<'
 
 /// Sorts items as `$setElementOrder` lists them; unlisted ones keep their place behind their predecessor.
 fn in_order(list: Vec<Value>, order: Option<&Value>, of: Type<'_>) -> Vec<Value> {
-    let Some(order) = order.and_then(Value::as_array) else { return list };
+    let Some(order) = order.and_then(Value::as_array) else {
+        return list;
+    };
     let key = merge_key(of);
-    let identity = |item: &Value| key.map_or_else(|| item.clone(), |k| item.get(k).cloned().unwrap_or_default());
+    let identity = |item: &Value| {
+        key.map_or_else(
+            || item.clone(),
+            |k| item.get(k).cloned().unwrap_or_default(),
+        )
+    };
     let wanted: Vec<Value> = order.iter().map(identity).collect();
     let mut rank = 0;
     let mut ranked: Vec<(usize, Value)> = Vec::with_capacity(list.len());
@@ -132,8 +150,11 @@ mod tests {
             "nodeSelector": {"k": null},
             "$setElementOrder/containers": [{"name": "c"}, {"name": "b"}, {"name": "a"}]}});
         let new = merge(&old, &patch, pod());
-        assert_eq!(new, json!({"spec": {"containers": [{"name": "c"}, {"name": "b", "args": ["y"]},
-            {"name": "a", "image": "1"}], "nodeSelector": {}}}));
+        assert_eq!(
+            new,
+            json!({"spec": {"containers": [{"name": "c"}, {"name": "b", "args": ["y"]},
+            {"name": "a", "image": "1"}], "nodeSelector": {}}})
+        );
     }
 
     #[test]
@@ -143,7 +164,10 @@ mod tests {
         let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"],
             "labels": {"$patch": "replace", "y": "2"}}, "spec": {"containers": [{"name": "a", "$patch": "delete"}]}});
         let new = merge(&old, &patch, pod());
-        assert_eq!(new, json!({"metadata": {"finalizers": ["b"], "labels": {"y": "2"}},
-            "spec": {"containers": [{"name": "b"}]}}));
+        assert_eq!(
+            new,
+            json!({"metadata": {"finalizers": ["b"], "labels": {"y": "2"}},
+            "spec": {"containers": [{"name": "b"}]}})
+        );
     }
 }

@@ -11,7 +11,9 @@ pub fn apply_defaults(value: &mut Value, schema: &Value) {
         Value::Object(map) => {
             let properties = schema.get("properties").and_then(Value::as_object);
             for (name, node) in properties.into_iter().flatten() {
-                let Some(default) = node.get("default") else { continue };
+                let Some(default) = node.get("default") else {
+                    continue;
+                };
                 let missing = match map.get(name) {
                     None => true,
                     Some(Value::Null) => !flag(node, "nullable"),
@@ -56,6 +58,9 @@ mod tests {
                 "protocol": {"type": "string", "default": "TCP"}}}}}});
         let mut value = json!({"color": null, "keep": null, "ports": [{}]});
         apply_defaults(&mut value, &schema);
-        assert_eq!(value, json!({"color": "green", "keep": null, "ports": [{"protocol": "TCP"}]}));
+        assert_eq!(
+            value,
+            json!({"color": "green", "keep": null, "ports": [{"protocol": "TCP"}]})
+        );
     }
 }

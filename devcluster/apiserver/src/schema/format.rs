@@ -15,13 +15,17 @@ pub fn matches(format: &str, text: &str) -> bool {
         "byte" => is_base64(text),
         "duration" => is_duration(text),
         "uri" => text.contains(':'),
-        "mac" => text.split([':', '-']).all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit())),
+        "mac" => text
+            .split([':', '-'])
+            .all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit())),
         _ => true,
     }
 }
 
 fn is_cidr(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else { return false };
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
     match (address.parse::<std::net::IpAddr>(), bits.parse::<u8>()) {
         (Ok(address), Ok(bits)) => bits <= if address.is_ipv4() { 32 } else { 128 },
         _ => false,
@@ -35,7 +39,9 @@ fn is_uuid(text: &str) -> bool {
 
 fn is_base64(text: &str) -> bool {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).is_ok()
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .is_ok()
 }
 
 /// Go's duration text: `1h30m`, `1.5s`, `-2ms`.
@@ -46,13 +52,19 @@ fn is_duration(text: &str) -> bool {
     }
     let mut rest = text;
     while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (digits, tail) = rest.split_at(number);
         if !digits.bytes().any(|b| b.is_ascii_digit()) {
             return false;
         }
         let units = ["ns", "us", "µs", "ms", "s", "m", "h", "d", "w"];
-        let Some(unit) = units.iter().filter(|u| tail.starts_with(**u)).max_by_key(|u| u.len()) else {
+        let Some(unit) = units
+            .iter()
+            .filter(|u| tail.starts_with(**u))
+            .max_by_key(|u| u.len())
+        else {
             return false;
         };
         rest = tail.strip_prefix(*unit).unwrap_or_default();
@@ -66,8 +78,19 @@ mod tests {
 
     #[test]
     fn formats() {
-        let good = [("duration", "1h30m"), ("cidr", "10.0.0.0/8"), ("date-time", "2026-01-01T00:00:00Z"), ("x", "y")];
-        let bad = [("duration", "1x"), ("duration", ""), ("cidr", "10.0.0.0/33"), ("date-time", "now"), ("ipv4", "::")];
+        let good = [
+            ("duration", "1h30m"),
+            ("cidr", "10.0.0.0/8"),
+            ("date-time", "2026-01-01T00:00:00Z"),
+            ("x", "y"),
+        ];
+        let bad = [
+            ("duration", "1x"),
+            ("duration", ""),
+            ("cidr", "10.0.0.0/33"),
+            ("date-time", "now"),
+            ("ipv4", "::"),
+        ];
         for (format, text) in good {
             assert!(matches(format, text), "{format} {text}");
         }

@@ -13,7 +13,11 @@ pub fn check(value: &Value, schema: &Value, path: &str, errors: &mut Vec<FieldEr
         Value::Object(map) => {
             for (key, child) in map {
                 if let Some(node) = child_schema(schema, key) {
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    let path = if path.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{path}.{key}")
+                    };
                     check(child, node, &path, errors);
                 }
             }
@@ -40,7 +44,9 @@ fn check_list(list: &[Value], of: Type<'_>, path: &str, errors: &mut Vec<FieldEr
         let identity = if of.is_set() {
             item.clone()
         } else {
-            let pairs = keys.iter().filter_map(|k| Some(((*k).to_owned(), item.get(*k)?.clone())));
+            let pairs = keys
+                .iter()
+                .filter_map(|k| Some(((*k).to_owned(), item.get(*k)?.clone())));
             Value::Object(pairs.collect::<Map<String, Value>>())
         };
         if seen.contains(&identity) {

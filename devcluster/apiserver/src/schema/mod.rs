@@ -1,5 +1,6 @@
 //! OpenAPI schemas of custom and built-in kinds: types, defaults, pruning, validation, rules.
 
+pub mod decode;
 pub mod default;
 pub mod format;
 pub mod list_types;
@@ -30,7 +31,12 @@ impl Schema {
     /// The schema of a built-in kind: a reference into the definitions.
     pub fn builtin(definition: &str) -> Self {
         let root = json!({"$ref": format!("{}{definition}", types::REF_PREFIX)});
-        Self { root, patterns: BTreeMap::new(), rules: None, custom: false }
+        Self {
+            root,
+            patterns: BTreeMap::new(),
+            rules: None,
+            custom: false,
+        }
     }
 
     /// The schema of a custom kind, as its CRD has it.
@@ -43,11 +49,20 @@ impl Schema {
             map.entry("type").or_insert_with(|| "object".into());
             if let Some(properties) = crate::object::child_map(map, "properties") {
                 properties.insert("metadata".into(), types::metadata_reference());
-                properties.entry("apiVersion").or_insert_with(|| json!({"type": "string"}));
-                properties.entry("kind").or_insert_with(|| json!({"type": "string"}));
+                properties
+                    .entry("apiVersion")
+                    .or_insert_with(|| json!({"type": "string"}));
+                properties
+                    .entry("kind")
+                    .or_insert_with(|| json!({"type": "string"}));
             }
         }
-        Self { root, patterns, rules, custom: true }
+        Self {
+            root,
+            patterns,
+            rules,
+            custom: true,
+        }
     }
 
     /// The root type.

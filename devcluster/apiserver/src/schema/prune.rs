@@ -19,9 +19,13 @@ fn walk(value: &mut Value, schema: &Value, path: &str, unknown: &mut Vec<String>
             let open = flag(schema, "x-kubernetes-preserve-unknown-fields");
             let embedded = flag(schema, "x-kubernetes-embedded-resource");
             let says_anything = schema.get("type").is_none() && schema.get("properties").is_none();
-            let extra = schema.get("additionalProperties").is_some_and(|a| a != &Value::Bool(false));
+            let extra = schema
+                .get("additionalProperties")
+                .is_some_and(|a| a != &Value::Bool(false));
             let known = |key: &str| {
-                schema.get("properties").is_some_and(|p| p.get(key).is_some())
+                schema
+                    .get("properties")
+                    .is_some_and(|p| p.get(key).is_some())
                     || (embedded && matches!(key, "apiVersion" | "kind" | "metadata"))
             };
             if !open && !extra && !says_anything {
@@ -49,7 +53,11 @@ fn walk(value: &mut Value, schema: &Value, path: &str, unknown: &mut Vec<String>
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 /// Removes nulls from maps, as decoding into a typed object does.
@@ -80,6 +88,9 @@ mod tests {
             "map": {"k": "v"}, "top": 1});
         let unknown = prune(&mut value, &schema);
         assert_eq!(unknown, ["top", "a.c", "list[0].y"]);
-        assert_eq!(value, json!({"a": {"b": "1"}, "free": {"z": 1}, "list": [{"x": ""}], "map": {"k": "v"}}));
+        assert_eq!(
+            value,
+            json!({"a": {"b": "1"}, "free": {"z": 1}, "list": [{"x": ""}], "map": {"k": "v"}})
+        );
     }
 }

@@ -22,18 +22,26 @@ impl fmt::Debug for Rules {
 impl Rules {
     /// Compiles the rules of a schema; None when it has none.
     pub fn compile(schema: &Value) -> Option<Self> {
-        has_rules(schema).then(|| Self { compiled: Mutex::new((compile_schema(schema), Validator::new())) })
+        has_rules(schema).then(|| Self {
+            compiled: Mutex::new((compile_schema(schema), Validator::new())),
+        })
     }
 
     /// What the rules object to. `old` is the object before the change: rules that name it run only then.
     pub fn check(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let guard = self.compiled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let guard = self
+            .compiled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (compiled, validator) = &*guard;
         let errors = match validator.validate_compiled(compiled, object, old) {
             Ok(()) => return Vec::new(),
             Err(errors) => errors.into_vec(),
         };
-        errors.into_iter().map(|e| to_field_error(object, &e)).collect()
+        errors
+            .into_iter()
+            .map(|e| to_field_error(object, &e))
+            .collect()
     }
 }
 
@@ -42,7 +50,10 @@ fn to_field_error(object: &Value, error: &kube_cel::ValidationError) -> FieldErr
     let field = if path.is_empty() { "<nil>" } else { path };
     let message = match error.kind {
         kube_cel::ErrorKind::ValidationFailure => error.message.trim().to_owned(),
-        _ => format!("rule {:?} could not be evaluated: {}", error.rule, error.message),
+        _ => format!(
+            "rule {:?} could not be evaluated: {}",
+            error.rule, error.message
+        ),
     };
     match error.reason.as_deref() {
         Some("FieldValueForbidden") => return FieldError::forbidden(field, message),
@@ -50,7 +61,9 @@ fn to_field_error(object: &Value, error: &kube_cel::ValidationError) -> FieldErr
         _ => {}
     }
     match value_at(object, path) {
-        Some(value) if !value.is_object() && !value.is_array() => FieldError::invalid(field, value, message),
+        Some(value) if !value.is_object() && !value.is_array() => {
+            FieldError::invalid(field, value, message)
+        }
         _ => FieldError::invalid_without_value(field, message),
     }
 }
@@ -59,7 +72,9 @@ fn to_field_error(object: &Value, error: &kube_cel::ValidationError) -> FieldErr
 fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     let mut current = object;
     for part in path.split('.').filter(|p| !p.is_empty()) {
-        let (name, rest) = part.split_once('[').map_or((part, ""), |(name, rest)| (name, rest));
+        let (name, rest) = part
+            .split_once('[')
+            .map_or((part, ""), |(name, rest)| (name, rest));
         if !name.is_empty() {
             current = current.get(name)?;
         }
@@ -76,7 +91,9 @@ fn value_at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 
 fn has_rules(node: &Value) -> bool {
     match node {
-        Value::Object(map) => map.contains_key("x-kubernetes-validations") || map.values().any(has_rules),
+        Value::Object(map) => {
+            map.contains_key("x-kubernetes-validations") || map.values().any(has_rules)
+        }
         Value::Array(list) => list.iter().any(has_rules),
         _ => false,
     }

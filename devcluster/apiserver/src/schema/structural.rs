@@ -12,7 +12,11 @@ pub fn check(schema: &Value, path: &str) -> Vec<FieldError> {
         let field = format!("{path}.type");
         match schema.get("type") {
             None => errors.push(FieldError::required(field, "must not be empty at the root")),
-            Some(other) => errors.push(FieldError::invalid(field, other, "must be object at the root")),
+            Some(other) => errors.push(FieldError::invalid(
+                field,
+                other,
+                "must be object at the root",
+            )),
         }
     }
     walk(schema, path, true, &mut errors);
@@ -27,26 +31,47 @@ fn walk(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldError>) {
         && let Err(error) = regex::Regex::new(rule)
     {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
-        errors.push(FieldError::invalid(format!("{path}.pattern"), &rule.into(), detail));
+        errors.push(FieldError::invalid(
+            format!("{path}.pattern"),
+            &rule.into(),
+            detail,
+        ));
     }
     check_list(schema, path, errors);
-    for (name, child) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, child) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         walk(child, &format!("{path}.properties[{name}]"), false, errors);
     }
     if let Some(items) = schema.get("items").filter(|i| i.is_object()) {
         walk(items, &format!("{path}.items"), false, errors);
     }
     if let Some(extra) = schema.get("additionalProperties").filter(|a| a.is_object()) {
-        walk(extra, &format!("{path}.additionalProperties"), false, errors);
-        if schema.get("properties").is_some_and(|p| p.as_object().is_some_and(|p| !p.is_empty())) {
+        walk(
+            extra,
+            &format!("{path}.additionalProperties"),
+            false,
+            errors,
+        );
+        if schema
+            .get("properties")
+            .is_some_and(|p| p.as_object().is_some_and(|p| !p.is_empty()))
+        {
             let field = format!("{path}.additionalProperties");
-            errors.push(FieldError::forbidden(field, "additionalProperties and properties are mutual exclusive"));
+            errors.push(FieldError::forbidden(
+                field,
+                "additionalProperties and properties are mutual exclusive",
+            ));
         }
     }
 }
 
 fn check_type(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let open = flag(schema, "x-kubernetes-int-or-string") || flag(schema, "x-kubernetes-preserve-unknown-fields");
+    let open = flag(schema, "x-kubernetes-int-or-string")
+        || flag(schema, "x-kubernetes-preserve-unknown-fields");
     if schema.get("type").is_none() && !open {
         let detail = if path.ends_with(".items") {
             "must not be empty for specified array items"
@@ -64,13 +89,21 @@ fn check_list(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
         return;
     }
     if schema.get("items").is_none() {
-        errors.push(FieldError::required(format!("{path}.items"), "must be specified"));
+        errors.push(FieldError::required(
+            format!("{path}.items"),
+            "must be specified",
+        ));
     }
     if schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("map") {
-        let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+        let keys = schema
+            .get("x-kubernetes-list-map-keys")
+            .and_then(Value::as_array);
         if keys.is_none_or(Vec::is_empty) {
             let field = format!("{path}.x-kubernetes-list-map-keys");
-            errors.push(FieldError::required(field, "must not be empty if x-kubernetes-list-type is map"));
+            errors.push(FieldError::required(
+                field,
+                "must not be empty if x-kubernetes-list-type is map",
+            ));
         }
     }
 }

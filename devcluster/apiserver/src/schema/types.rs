@@ -47,7 +47,10 @@ pub fn metadata_reference() -> Value {
 
 /// Follows a reference to its definition.
 pub fn resolve(node: &Value) -> &Value {
-    let name = node.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(REF_PREFIX));
+    let name = node
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|r| r.strip_prefix(REF_PREFIX));
     name.and_then(definitions::definition).unwrap_or(node)
 }
 
@@ -68,7 +71,11 @@ impl<'a> Type<'a> {
             && node.get("properties").is_none()
             && node.get("additionalProperties").is_none()
             && !flag(node, "x-kubernetes-int-or-string");
-        if says_nothing { Self::Any } else { Self::Node(node) }
+        if says_nothing {
+            Self::Any
+        } else {
+            Self::Node(node)
+        }
     }
 
     /// How a value at this place is merged; without a value, what the schema says.
@@ -88,7 +95,9 @@ impl<'a> Type<'a> {
     }
 
     fn declared_shape(self) -> Shape {
-        let Self::Node(node) = self else { return Shape::Leaf };
+        let Self::Node(node) = self else {
+            return Shape::Leaf;
+        };
         if flag(node, "x-kubernetes-int-or-string") {
             return Shape::Leaf;
         }
@@ -101,7 +110,9 @@ impl<'a> Type<'a> {
 
     /// The type one step further.
     pub fn step(self, element: &PathElement) -> Type<'a> {
-        let Self::Node(node) = self else { return Self::Any };
+        let Self::Node(node) = self else {
+            return Self::Any;
+        };
         match element {
             PathElement::Field(name) => self.field(name),
             _ => node.get("items").map_or(Self::Any, Type::of),
@@ -110,7 +121,9 @@ impl<'a> Type<'a> {
 
     /// The type of a map's value or a struct's field.
     pub fn field(self, name: &str) -> Type<'a> {
-        let Self::Node(node) = self else { return Self::Any };
+        let Self::Node(node) = self else {
+            return Self::Any;
+        };
         let declared = node.get("properties").and_then(|p| p.get(name));
         let extra = || node.get("additionalProperties").filter(|a| a.is_object());
         declared.or_else(extra).map_or(Self::Any, Type::of)
@@ -123,9 +136,14 @@ impl<'a> Type<'a> {
 
     /// The key fields of a keyed list.
     pub fn list_keys(self) -> Vec<&'a str> {
-        let Self::Node(node) = self else { return Vec::new() };
-        let keys = node.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
-        keys.map(|k| k.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+        let Self::Node(node) = self else {
+            return Vec::new();
+        };
+        let keys = node
+            .get("x-kubernetes-list-map-keys")
+            .and_then(Value::as_array);
+        keys.map(|k| k.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default()
     }
 
     /// True for a list whose items are a set.
@@ -150,14 +168,27 @@ impl<'a> Type<'a> {
                 Type::Any => None,
             },
         };
-        let pairs: BTreeMap<String, String> =
-            keys.iter().filter_map(|key| Some(((*key).to_owned(), value_of(key)?))).collect();
-        if pairs.is_empty() { PathElement::Index(index) } else { PathElement::Key(pairs) }
+        let pairs: BTreeMap<String, String> = keys
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), value_of(key)?)))
+            .collect();
+        if pairs.is_empty() {
+            PathElement::Index(index)
+        } else {
+            PathElement::Key(pairs)
+        }
     }
 
     /// The items of a list with their path elements; empty when it is no list.
-    pub fn indexed<'v>(self, value: Option<&'v Value>) -> Vec<(PathElement, &'v Value)> {
-        let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        items.iter().enumerate().map(|(index, item)| (self.element(index, item), item)).collect()
+    pub fn indexed(self, value: Option<&Value>) -> Vec<(PathElement, &Value)> {
+        let items = value
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (self.element(index, item), item))
+            .collect()
     }
 }

@@ -16,11 +16,17 @@ pub fn rules_not_checked() -> FieldError {
 
 /// Findings of schema validation. What did not change since `old` is not complained about again.
 pub fn validate(object: &Value, old: Option<&Value>, schema: &Schema) -> Vec<FieldError> {
-    let mut walker = Walker { schema, errors: Vec::new() };
+    let mut walker = Walker {
+        schema,
+        errors: Vec::new(),
+    };
     if let Value::Object(map) = object {
         let root = schema.root_value();
         walker.required(map, root, "", old);
-        for (key, child) in map.iter().filter(|(k, _)| !matches!(k.as_str(), "metadata" | "apiVersion" | "kind")) {
+        for (key, child) in map
+            .iter()
+            .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "apiVersion" | "kind"))
+        {
             if let Some(node) = super::default::child_schema(root, key) {
                 walker.node(child, old.and_then(|o| o.get(key)), node, key);
             }
@@ -35,7 +41,11 @@ struct Walker<'a> {
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 fn type_name(value: &Value) -> &'static str {
@@ -53,7 +63,9 @@ fn type_name(value: &Value) -> &'static str {
 fn has_type(value: &Value, wanted: &str) -> bool {
     let is = type_name(value);
     let whole = || value.as_f64().is_some_and(|n| n.fract() == 0.0);
-    is == wanted || (wanted == "number" && is == "integer") || (wanted == "integer" && is == "number" && whole())
+    is == wanted
+        || (wanted == "number" && is == "integer")
+        || (wanted == "integer" && is == "number" && whole())
 }
 
 impl Walker<'_> {
@@ -88,31 +100,42 @@ impl Walker<'_> {
             self.errors.push(FieldError::type_invalid(path, is, detail));
             if schema.get("anyOf").is_some() {
                 let detail = format!("\"{path}\" must validate at least one schema (anyOf)");
-                self.errors.push(FieldError::invalid("<nil>", &"".into(), detail));
+                self.errors
+                    .push(FieldError::invalid("<nil>", &"".into(), detail));
                 let detail = format!("{path} in body must be of type integer: \"{is}\"");
                 self.errors.push(FieldError::type_invalid(path, is, detail));
             }
             return false;
         }
-        let Some(wanted) = schema.get("type").and_then(Value::as_str) else { return true };
+        let Some(wanted) = schema.get("type").and_then(Value::as_str) else {
+            return true;
+        };
         if has_type(value, wanted) {
             return true;
         }
         let detail = format!("{path} in body must be of type {wanted}: \"{is}\"");
         self.errors.push(FieldError::type_invalid(path, is, detail));
         if wanted == "integer" && is == "number" {
-            let format = schema.get("format").and_then(Value::as_str).unwrap_or("default");
-            let detail = format!("Checked value must be of type integer ({format} format) in {path}");
-            self.errors.push(FieldError::invalid("<nil>", &"".into(), detail));
+            let format = schema
+                .get("format")
+                .and_then(Value::as_str)
+                .unwrap_or("default");
+            let detail =
+                format!("Checked value must be of type integer ({format} format) in {path}");
+            self.errors
+                .push(FieldError::invalid("<nil>", &"".into(), detail));
         }
         false
     }
 
     fn check_enum(&mut self, value: &Value, schema: &Value, path: &str) {
-        let Some(allowed) = schema.get("enum").and_then(Value::as_array) else { return };
+        let Some(allowed) = schema.get("enum").and_then(Value::as_array) else {
+            return;
+        };
         if !allowed.contains(value) {
             let supported: Vec<String> = allowed.iter().map(Value::to_string).collect();
-            self.errors.push(FieldError::not_supported(path, value, &supported));
+            self.errors
+                .push(FieldError::not_supported(path, value, &supported));
         }
     }
 
@@ -122,15 +145,26 @@ impl Walker<'_> {
         }
         let Some(text) = value.as_str() else { return };
         let length = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
-        if let Some(max) = schema.get("maxLength").and_then(Value::as_u64).filter(|max| length > *max) {
+        if let Some(max) = schema
+            .get("maxLength")
+            .and_then(Value::as_u64)
+            .filter(|max| length > *max)
+        {
             self.errors.push(FieldError::too_long(path, max));
         }
-        if let Some(min) = schema.get("minLength").and_then(Value::as_u64).filter(|min| length < *min) {
+        if let Some(min) = schema
+            .get("minLength")
+            .and_then(Value::as_u64)
+            .filter(|min| length < *min)
+        {
             let detail = format!("{path} in body should be at least {min} chars long");
             self.errors.push(FieldError::invalid(path, value, detail));
         }
         if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
-            && self.schema.pattern(pattern).is_some_and(|regex| !regex.is_match(text))
+            && self
+                .schema
+                .pattern(pattern)
+                .is_some_and(|regex| !regex.is_match(text))
         {
             let detail = format!("{path} in body should match '{pattern}'");
             self.errors.push(FieldError::invalid(path, value, detail));
@@ -162,7 +196,9 @@ impl Walker<'_> {
                 self.errors.push(FieldError::invalid(path, value, detail));
             }
         }
-        if let Some(step) = bound("multipleOf").filter(|step| *step > 0.0 && (number / step).fract() != 0.0) {
+        if let Some(step) =
+            bound("multipleOf").filter(|step| *step > 0.0 && (number / step).fract() != 0.0)
+        {
             let detail = format!("{path} in body should be a multiple of {step}");
             self.errors.push(FieldError::invalid(path, value, detail));
         }
@@ -193,12 +229,21 @@ impl Walker<'_> {
     ) {
         self.required(map, schema, path, old);
         let count = u64::try_from(map.len()).unwrap_or(u64::MAX);
-        if let Some(max) = schema.get("maxProperties").and_then(Value::as_u64).filter(|max| count > *max) {
+        if let Some(max) = schema
+            .get("maxProperties")
+            .and_then(Value::as_u64)
+            .filter(|max| count > *max)
+        {
             self.errors.push(FieldError::too_many(path, map.len(), max));
         }
-        if let Some(min) = schema.get("minProperties").and_then(Value::as_u64).filter(|min| count < *min) {
+        if let Some(min) = schema
+            .get("minProperties")
+            .and_then(Value::as_u64)
+            .filter(|min| count < *min)
+        {
             let detail = format!("{path} in body should have at least {min} properties");
-            self.errors.push(FieldError::invalid_without_value(path, detail));
+            self.errors
+                .push(FieldError::invalid_without_value(path, detail));
         }
         for (key, child) in map {
             if let Some(node) = super::default::child_schema(schema, key) {
@@ -209,14 +254,26 @@ impl Walker<'_> {
 
     fn check_list(&mut self, list: &[Value], old: Option<&Value>, schema: &Value, path: &str) {
         let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
-        if let Some(max) = schema.get("maxItems").and_then(Value::as_u64).filter(|max| count > *max) {
-            self.errors.push(FieldError::too_many(path, list.len(), max));
+        if let Some(max) = schema
+            .get("maxItems")
+            .and_then(Value::as_u64)
+            .filter(|max| count > *max)
+        {
+            self.errors
+                .push(FieldError::too_many(path, list.len(), max));
         }
-        if let Some(min) = schema.get("minItems").and_then(Value::as_u64).filter(|min| count < *min) {
+        if let Some(min) = schema
+            .get("minItems")
+            .and_then(Value::as_u64)
+            .filter(|min| count < *min)
+        {
             let detail = format!("{path} in body should have at least {min} items");
-            self.errors.push(FieldError::invalid(path, &Value::from(count), detail));
+            self.errors
+                .push(FieldError::invalid(path, &Value::from(count), detail));
         }
-        let Some(items) = schema.get("items") else { return };
+        let Some(items) = schema.get("items") else {
+            return;
+        };
         let of = Type::of(schema);
         let keyed = !of.list_keys().is_empty();
         let before = if keyed { of.indexed(old) } else { Vec::new() };
@@ -228,9 +285,18 @@ impl Walker<'_> {
     }
 
     fn check_combinations(&mut self, value: &Value, schema: &Value, path: &str) {
-        let branches = |key: &str| schema.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        let branches = |key: &str| {
+            schema
+                .get(key)
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default()
+        };
         let accepts = |branch: &Value| {
-            let mut probe = Walker { schema: self.schema, errors: Vec::new() };
+            let mut probe = Walker {
+                schema: self.schema,
+                errors: Vec::new(),
+            };
             probe.node(value, None, branch, path);
             probe.errors
         };
@@ -244,7 +310,11 @@ impl Walker<'_> {
         let one = branches("oneOf");
         let matching = one.iter().filter(|b| accepts(b).is_empty()).count();
         if !one.is_empty() && matching != 1 {
-            let tail = if matching == 0 { ". Found none valid" } else { ". Found more than one valid" };
+            let tail = if matching == 0 {
+                ". Found none valid"
+            } else {
+                ". Found more than one valid"
+            };
             let detail = format!("\"{path}\" must validate one and only one schema (oneOf){tail}");
             found.push(FieldError::invalid("<nil>", &"".into(), detail));
         }

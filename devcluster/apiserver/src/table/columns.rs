@@ -44,24 +44,35 @@ impl Column {
 
     /// With a description.
     pub fn about(self, description: &str) -> Self {
-        Self { description: description.to_owned(), ..self }
+        Self {
+            description: description.to_owned(),
+            ..self
+        }
     }
 
     /// With the description of a schema field.
     pub fn about_field(self, owner: &str, field: &str) -> Self {
         let node = definition(owner).and_then(|d| at(d, &["properties", field]));
-        let description = node.map(|n| text_at(n, &["description"])).unwrap_or_default();
+        let description = node
+            .map(|n| text_at(n, &["description"]))
+            .unwrap_or_default();
         self.about(description)
     }
 
     /// Shown only with `-o wide`.
     pub fn wide(self) -> Self {
-        Self { priority: 1, ..self }
+        Self {
+            priority: 1,
+            ..self
+        }
     }
 
     /// Holding values of another type than text.
     pub fn of_type(self, kind: &str) -> Self {
-        Self { kind: kind.to_owned(), ..self }
+        Self {
+            kind: kind.to_owned(),
+            ..self
+        }
     }
 
     /// The column as a table announces it.
@@ -75,7 +86,10 @@ impl Column {
         match &self.source {
             Source::Computed(cell) => cell(object, now),
             Source::Path(path) => {
-                let found = path.as_ref().and_then(|p| p.find(object).first().copied()).filter(|v| !v.is_null());
+                let found = path
+                    .as_ref()
+                    .and_then(|p| p.find(object).first().copied())
+                    .filter(|v| !v.is_null());
                 found.map_or(Value::Null, |value| self.convert(value, now))
             }
         }
@@ -94,11 +108,16 @@ impl Column {
 
 fn name_column() -> Column {
     let column = Column::new("Name", |object, _| crate::object::name(object).into());
-    Column { format: "name".into(), ..column.about_field(OBJECT_META, "name") }
+    Column {
+        format: "name".into(),
+        ..column.about_field(OBJECT_META, "name")
+    }
 }
 
 fn age_column() -> Column {
-    let column = Column::new("Age", |object, now| age::since(meta(object).get("creationTimestamp"), now).into());
+    let column = Column::new("Age", |object, now| {
+        age::since(meta(object).get("creationTimestamp"), now).into()
+    });
     column.about_field(OBJECT_META, "creationTimestamp")
 }
 
@@ -141,14 +160,21 @@ pub fn builtin(group: &str, kind: &str) -> Vec<Column> {
     let mut columns = vec![name_column()];
     let before_age = match (group, kind) {
         ("" | "events.k8s.io", "Event") => return event_columns(),
-        ("apiextensions.k8s.io" | "rbac.authorization.k8s.io", "CustomResourceDefinition" | "Role" | "ClusterRole") => {
-            let created = Column::new("Created At", |o, _| meta(o).get("creationTimestamp").cloned().unwrap_or_default());
+        (
+            "apiextensions.k8s.io" | "rbac.authorization.k8s.io",
+            "CustomResourceDefinition" | "Role" | "ClusterRole",
+        ) => {
+            let created = Column::new("Created At", |o, _| {
+                meta(o)
+                    .get("creationTimestamp")
+                    .cloned()
+                    .unwrap_or_default()
+            });
             columns.push(created.of_type("date").about(&age_column().description));
             return columns;
         }
-        ("", "Node" | "Pod" | "Service" | "Endpoints" | "PersistentVolumeClaim") | ("apps" | "batch", _) => {
-            workloads::before_age(kind)
-        }
+        ("", "Node" | "Pod" | "Service" | "Endpoints" | "PersistentVolumeClaim")
+        | ("apps" | "batch", _) => workloads::before_age(kind),
         _ => simple_columns(group, kind),
     };
     columns.extend(before_age);
@@ -174,25 +200,45 @@ fn simple_columns(group: &str, kind: &str) -> Vec<Column> {
             vec![Column::new("Secrets", |o, _| count(o.get("secrets")).into()).of_type("integer")]
         }
         ("coordination.k8s.io", _) => {
-            vec![Column::new("Holder", |o, _| text_at(o, &["spec", "holderIdentity"]).into())]
+            vec![Column::new("Holder", |o, _| {
+                text_at(o, &["spec", "holderIdentity"]).into()
+            })]
         }
         ("rbac.authorization.k8s.io", _) => vec![Column::new("Role", |o, _| {
-            format!("{}/{}", text_at(o, &["roleRef", "kind"]), text_at(o, &["roleRef", "name"])).into()
+            format!(
+                "{}/{}",
+                text_at(o, &["roleRef", "kind"]),
+                text_at(o, &["roleRef", "name"])
+            )
+            .into()
         })],
         ("discovery.k8s.io", _) => vec![
             Column::new("AddressType", |o, _| text_at(o, &["addressType"]).into()),
             Column::new("Endpoints", |o, _| {
                 let endpoints = o.get("endpoints").and_then(Value::as_array);
-                let addresses = endpoints.into_iter().flatten().filter_map(|e| e.get("addresses")?.as_array());
+                let addresses = endpoints
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|e| e.get("addresses")?.as_array());
                 let list: Vec<&str> = addresses.flatten().filter_map(Value::as_str).collect();
-                if list.is_empty() { "<unset>".into() } else { list.join(",").into() }
+                if list.is_empty() {
+                    "<unset>".into()
+                } else {
+                    list.join(",").into()
+                }
             }),
         ],
         ("policy", _) => vec![
-            Column::new("Min Available", |o, _| or_not_applicable(at(o, &["spec", "minAvailable"]))),
-            Column::new("Max Unavailable", |o, _| or_not_applicable(at(o, &["spec", "maxUnavailable"]))),
+            Column::new("Min Available", |o, _| {
+                or_not_applicable(at(o, &["spec", "minAvailable"]))
+            }),
+            Column::new("Max Unavailable", |o, _| {
+                or_not_applicable(at(o, &["spec", "maxUnavailable"]))
+            }),
             Column::new("Allowed Disruptions", |o, _| {
-                at(o, &["status", "disruptionsAllowed"]).cloned().unwrap_or_else(|| 0.into())
+                at(o, &["status", "disruptionsAllowed"])
+                    .cloned()
+                    .unwrap_or_else(|| 0.into())
             })
             .of_type("integer"),
         ],
@@ -201,7 +247,9 @@ fn simple_columns(group: &str, kind: &str) -> Vec<Column> {
 }
 
 fn or_not_applicable(value: Option<&Value>) -> Value {
-    value.map_or_else(|| "N/A".to_owned(), workloads::plain).into()
+    value
+        .map_or_else(|| "N/A".to_owned(), workloads::plain)
+        .into()
 }
 
 fn event_columns() -> Vec<Column> {
@@ -209,7 +257,10 @@ fn event_columns() -> Vec<Column> {
         Column::new("Last Seen", |o, now| {
             let series = at(o, &["series", "lastObservedTime"]);
             let first_of = ["lastTimestamp", "eventTime", "firstTimestamp"];
-            let plain = first_of.iter().filter_map(|k| o.get(*k)).find(|v| !v.is_null());
+            let plain = first_of
+                .iter()
+                .filter_map(|k| o.get(*k))
+                .find(|v| !v.is_null());
             age::since(series.or(plain), now).into()
         }),
         Column::new("Type", |o, _| text_at(o, &["type"]).into()),
@@ -217,18 +268,39 @@ fn event_columns() -> Vec<Column> {
         Column::new("Object", |o, _| {
             let object = |key: &str| {
                 let core = text_at(o, &["involvedObject", key]);
-                if core.is_empty() { text_at(o, &["regarding", key]) } else { core }.to_owned()
+                if core.is_empty() {
+                    text_at(o, &["regarding", key])
+                } else {
+                    core
+                }
+                .to_owned()
             };
             format!("{}/{}", object("kind").to_lowercase(), object("name")).into()
         }),
-        Column::new("Subobject", |o, _| text_at(o, &["involvedObject", "fieldPath"]).into()).wide(),
+        Column::new("Subobject", |o, _| {
+            text_at(o, &["involvedObject", "fieldPath"]).into()
+        })
+        .wide(),
         Column::new("Source", |o, _| text_at(o, &["source", "component"]).into()).wide(),
         Column::new("Message", |o, _| {
             let core = text_at(o, &["message"]);
-            if core.is_empty() { text_at(o, &["note"]) } else { core }.trim().into()
+            if core.is_empty() {
+                text_at(o, &["note"])
+            } else {
+                core
+            }
+            .trim()
+            .into()
         }),
-        Column::new("First Seen", |o, now| age::since(o.get("firstTimestamp"), now).into()).wide(),
-        Column::new("Count", |o, _| o.get("count").cloned().unwrap_or_else(|| 1.into())).of_type("integer").wide(),
+        Column::new("First Seen", |o, now| {
+            age::since(o.get("firstTimestamp"), now).into()
+        })
+        .wide(),
+        Column::new("Count", |o, _| {
+            o.get("count").cloned().unwrap_or_else(|| 1.into())
+        })
+        .of_type("integer")
+        .wide(),
         name_column().wide(),
     ]
 }

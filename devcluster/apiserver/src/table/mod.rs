@@ -46,7 +46,10 @@ pub fn table(
     with_columns: bool,
     now: Timestamp,
 ) -> Value {
-    let rows: Vec<Value> = objects.iter().map(|object| row(columns, object, include, now)).collect();
+    let rows: Vec<Value> = objects
+        .iter()
+        .map(|object| row(columns, object, include, now))
+        .collect();
     let definitions = match with_columns {
         true => columns.iter().map(Column::definition).collect(),
         false => Value::Null,

@@ -11,11 +11,16 @@ const NODE_INFO: &str = "io.k8s.api.core.v1.NodeSystemInfo";
 
 /// A value as text without quotes.
 pub(super) fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn items<'a>(object: &'a Value, path: &[&str]) -> &'a [Value] {
-    at(object, path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    at(object, path)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 fn integer_at(object: &Value, path: &[&str]) -> i64 {
@@ -24,11 +29,19 @@ fn integer_at(object: &Value, path: &[&str]) -> i64 {
 
 fn or_none(text: impl Into<String>) -> Value {
     let text = text.into();
-    if text.is_empty() { "<none>".into() } else { text.into() }
+    if text.is_empty() {
+        "<none>".into()
+    } else {
+        text.into()
+    }
 }
 
 fn or_unknown(text: &str) -> Value {
-    if text.is_empty() { "<unknown>".into() } else { text.into() }
+    if text.is_empty() {
+        "<unknown>".into()
+    } else {
+        text.into()
+    }
 }
 
 fn status_count(name: &str, cell: super::columns::Cell) -> Column {
@@ -48,13 +61,23 @@ pub(super) fn before_age(kind: &str) -> Vec<Column> {
         "PersistentVolumeClaim" => claim(),
         "Deployment" => vec![
             Column::new("Ready", |o, _| ready_of(o, "readyReplicas")),
-            status_count("Up-to-date", |o, _| integer_at(o, &["status", "updatedReplicas"]).into()),
-            status_count("Available", |o, _| integer_at(o, &["status", "availableReplicas"]).into()),
+            status_count("Up-to-date", |o, _| {
+                integer_at(o, &["status", "updatedReplicas"]).into()
+            }),
+            status_count("Available", |o, _| {
+                integer_at(o, &["status", "availableReplicas"]).into()
+            }),
         ],
         "ReplicaSet" => vec![
-            status_count("Desired", |o, _| integer_at(o, &["spec", "replicas"]).into()),
-            status_count("Current", |o, _| integer_at(o, &["status", "replicas"]).into()),
-            status_count("Ready", |o, _| integer_at(o, &["status", "readyReplicas"]).into()),
+            status_count("Desired", |o, _| {
+                integer_at(o, &["spec", "replicas"]).into()
+            }),
+            status_count("Current", |o, _| {
+                integer_at(o, &["status", "replicas"]).into()
+            }),
+            status_count("Ready", |o, _| {
+                integer_at(o, &["status", "readyReplicas"]).into()
+            }),
         ],
         "DaemonSet" => daemon_set(),
         "StatefulSet" => vec![Column::new("Ready", |o, _| ready_of(o, "readyReplicas"))],
@@ -62,7 +85,13 @@ pub(super) fn before_age(kind: &str) -> Vec<Column> {
         "ControllerRevision" => vec![
             Column::new("Controller", |o, _| {
                 let owner = crate::object::owner_references(o).first();
-                let text = owner.map(|r| format!("{}/{}", text_at(r, &["kind"]).to_lowercase(), text_at(r, &["name"])));
+                let text = owner.map(|r| {
+                    format!(
+                        "{}/{}",
+                        text_at(r, &["kind"]).to_lowercase(),
+                        text_at(r, &["name"])
+                    )
+                });
                 or_none(text.unwrap_or_default())
             }),
             Column::new("Revision", |o, _| integer_at(o, &["revision"]).into()),
@@ -84,19 +113,33 @@ pub(super) fn after_age(kind: &str) -> Vec<Column> {
         "Pod" => vec![
             Column::new("IP", |o, _| or_none(text_at(o, &["status", "podIP"]))).wide(),
             Column::new("Node", |o, _| or_none(text_at(o, &["spec", "nodeName"]))).wide(),
-            Column::new("Nominated Node", |o, _| or_none(text_at(o, &["status", "nominatedNodeName"]))).wide(),
+            Column::new("Nominated Node", |o, _| {
+                or_none(text_at(o, &["status", "nominatedNodeName"]))
+            })
+            .wide(),
             Column::new("Readiness Gates", |_, _| "<none>".into()).wide(),
         ],
         "Service" => {
-            vec![Column::new("Selector", |o, _| or_none(key_values(at(o, &["spec", "selector"])))).wide()]
+            vec![
+                Column::new("Selector", |o, _| {
+                    or_none(key_values(at(o, &["spec", "selector"])))
+                })
+                .wide(),
+            ]
         }
         "PersistentVolumeClaim" => {
-            vec![Column::new("VolumeMode", |o, _| text_at(o, &["spec", "volumeMode"]).into()).wide()]
+            vec![
+                Column::new("VolumeMode", |o, _| {
+                    text_at(o, &["spec", "volumeMode"]).into()
+                })
+                .wide(),
+            ]
         }
         "StatefulSet" => template(),
         "Deployment" | "ReplicaSet" | "DaemonSet" | "Job" => {
             let mut columns = template();
-            let selector = |o: &Value, _| or_none(key_values(at(o, &["spec", "selector", "matchLabels"])));
+            let selector =
+                |o: &Value, _| or_none(key_values(at(o, &["spec", "selector", "matchLabels"])));
             columns.push(Column::new("Selector", selector).wide());
             columns
         }
@@ -122,7 +165,10 @@ fn node_roles(node: &Value) -> String {
     let labels = meta(node).get("labels").and_then(Value::as_object);
     let mut roles: Vec<&str> = Vec::new();
     for (key, value) in labels.into_iter().flatten() {
-        if let Some(role) = key.strip_prefix("node-role.kubernetes.io/").filter(|r| !r.is_empty()) {
+        if let Some(role) = key
+            .strip_prefix("node-role.kubernetes.io/")
+            .filter(|r| !r.is_empty())
+        {
             roles.push(role);
         } else if key == "kubernetes.io/role" {
             roles.extend(value.as_str().filter(|v| !v.is_empty()));
@@ -135,7 +181,10 @@ fn node_roles(node: &Value) -> String {
 
 fn node_address<'a>(node: &'a Value, kind: &str) -> &'a str {
     let list = items(node, &["status", "addresses"]);
-    list.iter().find(|a| text_at(a, &["type"]) == kind).map(|a| text_at(a, &["address"])).unwrap_or_default()
+    list.iter()
+        .find(|a| text_at(a, &["type"]) == kind)
+        .map(|a| text_at(a, &["address"]))
+        .unwrap_or_default()
 }
 
 fn node_info<'a>(node: &'a Value, key: &str) -> &'a str {
@@ -143,14 +192,27 @@ fn node_info<'a>(node: &'a Value, key: &str) -> &'a str {
 }
 
 fn node_details() -> Vec<Column> {
-    let address = |name: &str, cell| Column::new(name, cell).about_field(NODE_STATUS, "addresses").wide();
-    let info = |name: &str, field: &str, cell| Column::new(name, cell).about_field(NODE_INFO, field);
+    let address = |name: &str, cell| {
+        Column::new(name, cell)
+            .about_field(NODE_STATUS, "addresses")
+            .wide()
+    };
+    let info =
+        |name: &str, field: &str, cell| Column::new(name, cell).about_field(NODE_INFO, field);
     vec![
-        info("Version", "kubeletVersion", |o, _| node_info(o, "kubeletVersion").into()),
+        info("Version", "kubeletVersion", |o, _| {
+            node_info(o, "kubeletVersion").into()
+        }),
         address("Internal-IP", |o, _| or_none(node_address(o, "InternalIP"))),
         address("External-IP", |o, _| or_none(node_address(o, "ExternalIP"))),
-        info("OS-Image", "osImage", |o, _| or_unknown(node_info(o, "osImage"))).wide(),
-        info("Kernel-Version", "kernelVersion", |o, _| or_unknown(node_info(o, "kernelVersion"))).wide(),
+        info("OS-Image", "osImage", |o, _| {
+            or_unknown(node_info(o, "osImage"))
+        })
+        .wide(),
+        info("Kernel-Version", "kernelVersion", |o, _| {
+            or_unknown(node_info(o, "kernelVersion"))
+        })
+        .wide(),
         info("Container-Runtime", "containerRuntimeVersion", |o, _| {
             or_unknown(node_info(o, "containerRuntimeVersion"))
         })
@@ -172,20 +234,32 @@ fn pod_status(pod: &Value) -> String {
             }
         }
     }
-    if crate::object::is_deleting(pod) { "Terminating".to_owned() } else { word.to_owned() }
+    if crate::object::is_deleting(pod) {
+        "Terminating".to_owned()
+    } else {
+        word.to_owned()
+    }
 }
 
 fn pod() -> Vec<Column> {
     vec![
         Column::new("Ready", |o, _| {
             let statuses = items(o, &["status", "containerStatuses"]);
-            let ready = statuses.iter().filter(|s| s.get("ready") == Some(&Value::Bool(true))).count();
+            let ready = statuses
+                .iter()
+                .filter(|s| s.get("ready") == Some(&Value::Bool(true)))
+                .count();
             format!("{ready}/{}", items(o, &["spec", "containers"]).len()).into()
         }),
         Column::new("Status", |o, _| pod_status(o).into()),
         Column::new("Restarts", |o, _| {
             let statuses = items(o, &["status", "containerStatuses"]);
-            statuses.iter().map(|s| integer_at(s, &["restartCount"])).sum::<i64>().to_string().into()
+            statuses
+                .iter()
+                .map(|s| integer_at(s, &["restartCount"]))
+                .sum::<i64>()
+                .to_string()
+                .into()
         }),
     ]
 }
@@ -199,20 +273,33 @@ fn service_ports(service: &Value) -> String {
             node => format!("{number}:{node}/{protocol}"),
         }
     };
-    items(service, &["spec", "ports"]).iter().map(text).collect::<Vec<_>>().join(",")
+    items(service, &["spec", "ports"])
+        .iter()
+        .map(text)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn key_values(value: Option<&Value>) -> String {
     let map = value.and_then(Value::as_object);
-    map.into_iter().flatten().map(|(k, v)| format!("{k}={}", plain(v))).collect::<Vec<_>>().join(",")
+    map.into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", plain(v)))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn service() -> Vec<Column> {
     vec![
         Column::new("Type", |o, _| text_at(o, &["spec", "type"]).into()),
-        Column::new("Cluster-IP", |o, _| or_none(text_at(o, &["spec", "clusterIP"]))),
+        Column::new("Cluster-IP", |o, _| {
+            or_none(text_at(o, &["spec", "clusterIP"]))
+        }),
         Column::new("External-IP", |o, _| {
-            let list: Vec<&str> = items(o, &["spec", "externalIPs"]).iter().filter_map(Value::as_str).collect();
+            let list: Vec<&str> = items(o, &["spec", "externalIPs"])
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
             or_none(list.join(","))
         }),
         Column::new("Port(s)", |o, _| or_none(service_ports(o))),
@@ -225,7 +312,11 @@ fn endpoint_list(endpoints: &Value) -> String {
         for address in items(subset, &["addresses"]) {
             let ip = text_at(address, &["ip"]);
             let ports = items(subset, &["ports"]);
-            out.extend(ports.iter().map(|p| format!("{ip}:{}", integer_at(p, &["port"]))));
+            out.extend(
+                ports
+                    .iter()
+                    .map(|p| format!("{ip}:{}", integer_at(p, &["port"]))),
+            );
             if ports.is_empty() {
                 out.push(ip.to_owned());
             }
@@ -238,7 +329,9 @@ fn claim() -> Vec<Column> {
     vec![
         Column::new("Status", |o, _| text_at(o, &["status", "phase"]).into()),
         Column::new("Volume", |o, _| text_at(o, &["spec", "volumeName"]).into()),
-        Column::new("Capacity", |o, _| text_at(o, &["status", "capacity", "storage"]).into()),
+        Column::new("Capacity", |o, _| {
+            text_at(o, &["status", "capacity", "storage"]).into()
+        }),
         Column::new("Access Modes", |o, _| {
             let short = |mode: &str| match mode {
                 "ReadWriteOnce" => "RWO",
@@ -246,31 +339,57 @@ fn claim() -> Vec<Column> {
                 "ReadWriteMany" => "RWX",
                 _ => "RWOP",
             };
-            let modes = items(o, &["status", "accessModes"]).iter().filter_map(Value::as_str);
+            let modes = items(o, &["status", "accessModes"])
+                .iter()
+                .filter_map(Value::as_str);
             modes.map(short).collect::<Vec<_>>().join(",").into()
         }),
-        Column::new("StorageClass", |o, _| text_at(o, &["spec", "storageClassName"]).into()),
+        Column::new("StorageClass", |o, _| {
+            text_at(o, &["spec", "storageClassName"]).into()
+        }),
     ]
 }
 
 fn containers(object: &Value, field: &str) -> Value {
     let list = items(object, &["spec", "template", "spec", "containers"]);
-    list.iter().map(|c| text_at(c, &[field])).collect::<Vec<_>>().join(",").into()
+    list.iter()
+        .map(|c| text_at(c, &[field]))
+        .collect::<Vec<_>>()
+        .join(",")
+        .into()
 }
 
 fn ready_of(object: &Value, field: &str) -> Value {
-    format!("{}/{}", integer_at(object, &["status", field]), integer_at(object, &["spec", "replicas"])).into()
+    format!(
+        "{}/{}",
+        integer_at(object, &["status", field]),
+        integer_at(object, &["spec", "replicas"])
+    )
+    .into()
 }
 
 fn daemon_set() -> Vec<Column> {
     vec![
-        status_count("Desired", |o, _| integer_at(o, &["status", "desiredNumberScheduled"]).into()),
-        status_count("Current", |o, _| integer_at(o, &["status", "currentNumberScheduled"]).into()),
-        status_count("Ready", |o, _| integer_at(o, &["status", "numberReady"]).into()),
-        status_count("Up-to-date", |o, _| integer_at(o, &["status", "updatedNumberScheduled"]).into()),
-        status_count("Available", |o, _| integer_at(o, &["status", "numberAvailable"]).into()),
+        status_count("Desired", |o, _| {
+            integer_at(o, &["status", "desiredNumberScheduled"]).into()
+        }),
+        status_count("Current", |o, _| {
+            integer_at(o, &["status", "currentNumberScheduled"]).into()
+        }),
+        status_count("Ready", |o, _| {
+            integer_at(o, &["status", "numberReady"]).into()
+        }),
+        status_count("Up-to-date", |o, _| {
+            integer_at(o, &["status", "updatedNumberScheduled"]).into()
+        }),
+        status_count("Available", |o, _| {
+            integer_at(o, &["status", "numberAvailable"]).into()
+        }),
         Column::new("Node Selector", |o, _| {
-            or_none(key_values(at(o, &["spec", "template", "spec", "nodeSelector"])))
+            or_none(key_values(at(
+                o,
+                &["spec", "template", "spec", "nodeSelector"],
+            )))
         }),
     ]
 }
@@ -280,21 +399,29 @@ fn job() -> Vec<Column> {
         Column::new("Status", |o, _| {
             let conditions = items(o, &["status", "conditions"]);
             let holds = |kind: &str| {
-                conditions.iter().any(|c| text_at(c, &["type"]) == kind && text_at(c, &["status"]) == "True")
+                conditions
+                    .iter()
+                    .any(|c| text_at(c, &["type"]) == kind && text_at(c, &["status"]) == "True")
             };
-            let word = ["Complete", "Failed", "Suspended"].into_iter().find(|kind| holds(kind));
+            let word = ["Complete", "Failed", "Suspended"]
+                .into_iter()
+                .find(|kind| holds(kind));
             word.unwrap_or("Running").into()
         }),
         Column::new("Completions", |o, _| {
             let wanted = integer_at(o, &["spec", "completions"]);
             format!("{}/{wanted}", integer_at(o, &["status", "succeeded"])).into()
         }),
-        Column::new("Duration", |o, now| match text_at(o, &["status", "startTime"]).parse::<jiff::Timestamp>() {
-            Ok(start) => {
-                let end = text_at(o, &["status", "completionTime"]).parse::<jiff::Timestamp>().unwrap_or(now);
-                age::human(end.as_second() - start.as_second()).into()
+        Column::new("Duration", |o, now| {
+            match text_at(o, &["status", "startTime"]).parse::<jiff::Timestamp>() {
+                Ok(start) => {
+                    let end = text_at(o, &["status", "completionTime"])
+                        .parse::<jiff::Timestamp>()
+                        .unwrap_or(now);
+                    age::human(end.as_second() - start.as_second()).into()
+                }
+                Err(_) => "".into(),
             }
-            Err(_) => "".into(),
         }),
     ]
 }

@@ -1,0 +1,379 @@
+//! The shell around the store: bodies, tokens, the clock, and streams for watches.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::stream::{self, Stream};
+use http::{HeaderMap, HeaderValue, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use jiff::Timestamp;
+use tokio::sync::watch as signal;
+use tokio::time::{Instant, Interval};
+
+use crate::error::ApiError;
+use crate::options::Options;
+use crate::request::{ApiRequest, Method, User};
+use crate::response::Response;
+use crate::store::watch::{WatchPlan, WatchStep};
+use crate::store::{Reply, Store, StoreConfig};
+
+/// The body of a response.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// An error of any kind, as tower services report them.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The embedded API server: a handle that is cheap to clone, all clones being the same server.
+#[derive(Debug, Clone)]
+pub struct ApiServer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    store: Mutex<Store>,
+    changed: signal::Sender<u64>,
+}
+
+impl ApiServer {
+    /// A server with nothing in it but the namespaces every cluster has.
+    pub fn new(options: Options) -> Self {
+        let config = StoreConfig {
+            history_limit: options.history_limit,
+            immediate_pod_deletion: options.immediate_pod_deletion,
+            tokens: options.tokens.clone(),
+        };
+        let store = Store::new(config, options.seed, options.clock.now());
+        let (changed, _) = signal::channel(store.revision());
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                store: Mutex::new(store),
+                changed,
+            }),
+        }
+    }
+
+    /// A tower service for `kube::Client::new`: no sockets, no tokens, every request is an administrator's.
+    pub fn service(&self) -> ApiService {
+        ApiService {
+            server: self.clone(),
+            access: Access::Fixed(User::admin()),
+        }
+    }
+
+    /// Like [`service`](Self::service), with the rights of a given user.
+    pub fn service_as(&self, user: impl Into<String>, groups: Vec<String>) -> ApiService {
+        let user = User {
+            name: user.into(),
+            groups,
+        };
+        ApiService {
+            server: self.clone(),
+            access: Access::Fixed(user),
+        }
+    }
+
+    /// The service behind the listener: requests need a token, unless anonymous ones are allowed.
+    pub(crate) fn guarded_service(&self) -> ApiService {
+        ApiService {
+            server: self.clone(),
+            access: Access::Token,
+        }
+    }
+
+    /// Runs the background jobs that are due. Only needed when `automatic_jobs` is off.
+    pub fn settle(&self) {
+        let now = self.now();
+        let mut store = self.store();
+        store.settle(now);
+        self.announce(&store);
+    }
+
+    /// The revision of the latest change: equal revisions mean nothing happened in between.
+    pub fn revision(&self) -> u64 {
+        self.store().revision()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.options.clock.now()
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        // A panic while the lock was held cannot leave an object half written: values are replaced as a whole.
+        self.inner
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announce(&self, store: &Store) {
+        let revision = store.revision();
+        self.inner
+            .changed
+            .send_if_modified(|seen| std::mem::replace(seen, revision) != revision);
+    }
+
+    /// Answers one request.
+    fn handle(&self, request: &ApiRequest) -> Reply {
+        let now = self.now();
+        let mut store = self.store();
+        let reply = store.handle(request, now);
+        if self.inner.options.automatic_jobs {
+            store.settle(now);
+        }
+        self.announce(&store);
+        reply
+    }
+
+    fn authenticate(&self, headers: &HeaderMap) -> Result<User, ApiError> {
+        let header = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|h| h.to_str().ok());
+        let Some(header) = header else {
+            return if self.inner.options.anonymous {
+                Ok(User::anonymous())
+            } else {
+                Err(ApiError::unauthorized())
+            };
+        };
+        let (scheme, secret) = header.split_once(' ').unwrap_or((header, ""));
+        let known = self
+            .inner
+            .options
+            .tokens
+            .iter()
+            .find(|t| same_secret(&t.secret, secret.trim()));
+        match known.filter(|_| scheme.eq_ignore_ascii_case("bearer")) {
+            Some(token) => {
+                let mut groups = token.groups.clone();
+                groups.push("system:authenticated".into());
+                Ok(User {
+                    name: token.user.clone(),
+                    groups,
+                })
+            }
+            None => Err(ApiError::unauthorized()),
+        }
+    }
+
+    fn watch_body(&self, plan: WatchPlan) -> Body {
+        let now = Instant::now();
+        let options = &self.inner.options;
+        let mut bookmarks =
+            tokio::time::interval_at(now + options.bookmark_interval, options.bookmark_interval);
+        bookmarks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let watch = RunningWatch {
+            changed: self.inner.changed.subscribe(),
+            server: self.clone(),
+            deadline: now + plan.timeout.unwrap_or(options.watch_timeout),
+            plan,
+            bookmarks,
+            started: false,
+        };
+        StreamBody::new(frames(watch)).boxed_unsync()
+    }
+}
+
+/// Compares without telling by its duration where the difference is.
+fn same_secret(a: &str, b: &str) -> bool {
+    a.len() == b.len()
+        && a.bytes()
+            .zip(b.bytes())
+            .fold(0, |difference, (x, y)| difference | (x ^ y))
+            == 0
+}
+
+struct RunningWatch {
+    server: ApiServer,
+    plan: WatchPlan,
+    changed: signal::Receiver<u64>,
+    deadline: Instant,
+    bookmarks: Interval,
+    started: bool,
+}
+
+impl RunningWatch {
+    /// Waits until there is something to say. None ends the watch. The store is asked only when the client reads:
+    /// a slow client is not buffered for, it falls behind and in the end gets 410.
+    async fn next(&mut self) -> Option<(Bytes, bool)> {
+        loop {
+            if self.started {
+                let server = self.server.clone();
+                let more = server.store().has_more(&self.plan);
+                if !more {
+                    tokio::select! {
+                        changed = self.changed.changed() => changed.ok()?,
+                        () = tokio::time::sleep_until(self.deadline) => return None,
+                        _ = self.bookmarks.tick(), if self.plan.bookmarks => {
+                            return Some((self.plan.bookmark(false).into(), false));
+                        }
+                    }
+                }
+            }
+            self.started = true;
+            let now = self.server.now();
+            let server = self.server.clone();
+            let step = server.store().watch_step(&mut self.plan, now);
+            match step {
+                WatchStep::Lines(lines) if lines.is_empty() => {}
+                WatchStep::Lines(lines) => return Some((lines.concat().into(), false)),
+                WatchStep::End(line) => return line.map(|line| (line.into(), true)),
+            }
+        }
+    }
+}
+
+fn frames(watch: RunningWatch) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
+    stream::unfold(Some(watch), |watch| async move {
+        let mut watch = watch?;
+        let (bytes, last) = watch.next().await?;
+        Some((Ok(Frame::data(bytes)), (!last).then_some(watch)))
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Access {
+    /// Every request is this user's.
+    Fixed(User),
+    /// The request says whose it is.
+    Token,
+}
+
+/// The server as a tower service.
+#[derive(Debug, Clone)]
+pub struct ApiService {
+    server: ApiServer,
+    access: Access,
+}
+
+impl<B> tower::Service<http::Request<B>> for ApiService
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}
+
+impl ApiService {
+    async fn answer<B>(self, request: http::Request<B>) -> http::Response<Body>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let head = request.method() == http::Method::HEAD;
+        let reply = match self.read(request).await {
+            Ok(request) => self.server.handle(&request),
+            Err(error) => Reply::Response(Response::error(&error)),
+        };
+        match reply {
+            Reply::Response(response) => into_http(response, head),
+            Reply::Watch(plan) => {
+                let mut response = http::Response::new(self.server.watch_body(*plan));
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                response
+            }
+        }
+    }
+
+    async fn read<B>(&self, request: http::Request<B>) -> Result<ApiRequest, ApiError>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
+        let method = match parts.method {
+            http::Method::GET => Method::Get,
+            http::Method::HEAD => Method::Head,
+            http::Method::POST => Method::Post,
+            http::Method::PUT => Method::Put,
+            http::Method::PATCH => Method::Patch,
+            http::Method::DELETE => Method::Delete,
+            _ => return Err(ApiError::method_not_allowed()),
+        };
+        let (path, query) = ApiRequest::parse_target(parts.uri.path(), parts.uri.query());
+        let user = match &self.access {
+            Access::Fixed(user) => user.clone(),
+            Access::Token => match path.first().map(String::as_str) {
+                Some("healthz" | "livez" | "readyz" | "version") => User::anonymous(),
+                _ => self.server.authenticate(&parts.headers)?,
+            },
+        };
+        let limit = self.server.inner.options.body_limit;
+        let body = match Limited::new(body, limit).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                return Err(ApiError::too_large(limit));
+            }
+            Err(error) => {
+                return Err(ApiError::bad_request(format!(
+                    "failed to read the request body: {error}"
+                )));
+            }
+        };
+        let header = |name| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|v: &HeaderValue| v.to_str().ok())
+                .unwrap_or_default()
+        };
+        Ok(ApiRequest {
+            method,
+            path,
+            query,
+            accept: header(header::ACCEPT).to_owned(),
+            content_type: header(header::CONTENT_TYPE).to_owned(),
+            user_agent: header(header::USER_AGENT).to_owned(),
+            body,
+            user,
+        })
+    }
+}
+
+fn into_http(response: Response, head: bool) -> http::Response<Body> {
+    let bytes = if head {
+        Bytes::new()
+    } else {
+        Bytes::from(response.body)
+    };
+    let mut out = http::Response::new(Full::new(bytes).boxed_unsync());
+    *out.status_mut() = http::StatusCode::from_u16(response.status)
+        .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = out.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&response.content_type) {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    for warning in response.warnings {
+        let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            headers.append(header::WARNING, value);
+        }
+    }
+    out
+}

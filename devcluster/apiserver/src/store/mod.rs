@@ -1,0 +1,256 @@
+//! The store: every object, its history, and what a request does to them. No clock, no sockets, no randomness.
+
+mod create;
+mod delete;
+mod dispatch;
+mod gc;
+mod list;
+mod lookup;
+mod metadata;
+mod patch;
+mod scale;
+mod update;
+pub mod watch;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::ids::Ids;
+use crate::object;
+use crate::options::Token;
+use crate::registry::{Registry, StorageKey};
+use crate::request::ApiRequest;
+use crate::response::Response;
+use watch::{Event, EventKind, WatchPlan};
+
+/// Where an object is stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// The resource.
+    pub storage: StorageKey,
+    /// The namespace; empty for cluster-scoped objects.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+/// What the store needs to know beside requests.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Events remembered per resource for watches.
+    pub history_limit: usize,
+    /// Pods vanish when deleted, as if a kubelet had stopped them at once.
+    pub immediate_pod_deletion: bool,
+    /// Known tokens, for TokenReview.
+    pub tokens: Vec<Token>,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A complete response.
+    Response(Response),
+    /// A watch: what to send first and how to go on.
+    Watch(Box<WatchPlan>),
+}
+
+/// The objects of one resource.
+#[derive(Debug, Default)]
+struct Bucket {
+    objects: BTreeMap<(String, String), Arc<Value>>,
+    history: VecDeque<Arc<Event>>,
+    /// Events up to this revision are no longer remembered.
+    forgotten: u64,
+}
+
+/// Everything the server knows.
+#[derive(Debug)]
+pub struct Store {
+    registry: Registry,
+    buckets: BTreeMap<StorageKey, Bucket>,
+    revision: u64,
+    ids: Ids,
+    config: StoreConfig,
+    /// Objects by uid.
+    by_uid: BTreeMap<String, ObjectKey>,
+    /// Dependents by the uid of their owner.
+    dependents: BTreeMap<String, BTreeSet<ObjectKey>>,
+    /// Work for the background jobs.
+    jobs: VecDeque<gc::Job>,
+}
+
+/// Formats a time as Kubernetes does, in whole seconds.
+pub fn format_time(now: Timestamp) -> String {
+    let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    seconds.to_string()
+}
+
+impl Store {
+    /// A store with the namespaces every cluster has.
+    pub fn new(config: StoreConfig, seed: u64, now: Timestamp) -> Self {
+        let mut store = Self {
+            registry: Registry::builtin(),
+            buckets: BTreeMap::new(),
+            revision: 1,
+            ids: Ids::new(seed),
+            config,
+            by_uid: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+            jobs: VecDeque::new(),
+        };
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            let uid = store.ids.uid();
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": name, "uid": uid, "creationTimestamp": format_time(now),
+                    "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}});
+            let key = ObjectKey {
+                storage: namespaces(),
+                namespace: String::new(),
+                name: name.into(),
+            };
+            store.put(&key, namespace);
+        }
+        store
+    }
+
+    /// Answers one request.
+    pub fn handle(&mut self, request: &ApiRequest, now: Timestamp) -> Reply {
+        match self.dispatch(request, now) {
+            Ok(reply) => reply,
+            Err(error) => Reply::Response(Response::error(&error)),
+        }
+    }
+
+    /// The revision of the latest change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn bucket(&self, storage: &StorageKey) -> Option<&Bucket> {
+        self.buckets.get(storage)
+    }
+
+    /// The object at a key.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
+        let bucket = self.bucket(&key.storage)?;
+        bucket
+            .objects
+            .get(&(key.namespace.clone(), key.name.clone()))
+    }
+
+    /// Stores an object under the next revision, remembers the event, and tells the background jobs.
+    fn put(&mut self, key: &ObjectKey, mut object: Value) -> Arc<Value> {
+        self.revision += 1;
+        object::set_meta(&mut object, "resourceVersion", self.revision.to_string());
+        let object = Arc::new(object);
+        let bucket = self.buckets.entry(key.storage.clone()).or_default();
+        let slot = (key.namespace.clone(), key.name.clone());
+        let previous = bucket.objects.insert(slot, Arc::clone(&object));
+        let kind = if previous.is_some() {
+            EventKind::Modified
+        } else {
+            EventKind::Added
+        };
+        self.unlink(key, previous.as_deref());
+        self.link(key, &object);
+        self.remember(
+            key,
+            Event {
+                revision: self.revision,
+                kind,
+                object: Arc::clone(&object),
+                previous,
+            },
+        );
+        self.notice(key, &object);
+        object
+    }
+
+    /// Removes an object; `last` is its final state as watchers see it.
+    fn remove(&mut self, key: &ObjectKey, mut last: Value) -> Arc<Value> {
+        self.revision += 1;
+        object::set_meta(&mut last, "resourceVersion", self.revision.to_string());
+        let object = Arc::new(last);
+        let bucket = self.buckets.entry(key.storage.clone()).or_default();
+        let previous = bucket
+            .objects
+            .remove(&(key.namespace.clone(), key.name.clone()));
+        self.unlink(key, previous.as_deref());
+        let event = Event {
+            revision: self.revision,
+            kind: EventKind::Deleted,
+            object: Arc::clone(&object),
+            previous,
+        };
+        self.remember(key, event);
+        self.notice_removal(key, &object);
+        object
+    }
+
+    fn remember(&mut self, key: &ObjectKey, event: Event) {
+        let limit = self.config.history_limit.max(1);
+        let Some(bucket) = self.buckets.get_mut(&key.storage) else {
+            return;
+        };
+        bucket.history.push_back(Arc::new(event));
+        while bucket.history.len() > limit {
+            if let Some(old) = bucket.history.pop_front() {
+                bucket.forgotten = old.revision;
+            }
+        }
+    }
+
+    fn link(&mut self, key: &ObjectKey, object: &Value) {
+        let uid = object::uid(object);
+        if !uid.is_empty() {
+            self.by_uid.insert(uid.to_owned(), key.clone());
+        }
+        for owner in object::owner_references(object) {
+            let owner = object::text_at(owner, &["uid"]).to_owned();
+            self.dependents
+                .entry(owner)
+                .or_default()
+                .insert(key.clone());
+        }
+    }
+
+    fn unlink(&mut self, key: &ObjectKey, object: Option<&Value>) {
+        let Some(object) = object else { return };
+        self.by_uid.remove(object::uid(object));
+        for owner in object::owner_references(object) {
+            let owner = object::text_at(owner, &["uid"]);
+            if let Some(set) = self.dependents.get_mut(owner) {
+                set.remove(key);
+                if set.is_empty() {
+                    self.dependents.remove(owner);
+                }
+            }
+        }
+    }
+
+    /// Objects that name the owner with this uid.
+    fn dependents_of(&self, uid: &str) -> Vec<ObjectKey> {
+        self.dependents
+            .get(uid)
+            .map(|set| set.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+}
+
+/// Where namespaces are stored.
+pub fn namespaces() -> StorageKey {
+    StorageKey(String::new(), "namespaces".into())
+}
+
+/// Where CRDs are stored.
+pub fn definitions() -> StorageKey {
+    StorageKey(
+        "apiextensions.k8s.io".into(),
+        "customresourcedefinitions".into(),
+    )
+}

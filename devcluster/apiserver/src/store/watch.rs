@@ -1,0 +1,285 @@
+//! Watches: what happened after a revision, as one client sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Store;
+use super::list::{selector_of, version_param};
+use super::lookup::in_version;
+use crate::accept::{Accepted, Shape};
+use crate::error::{ApiError, FieldError, Subject};
+use crate::object;
+use crate::registry::Resource;
+use crate::request::ApiRequest;
+use crate::router::ObjectTarget;
+use crate::selector::Selector;
+use crate::table::{RowObject, partial, table};
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// It is new.
+    Added,
+    /// It changed.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// One change of one object.
+#[derive(Debug)]
+pub struct Event {
+    /// The revision of the change.
+    pub revision: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// The object after the change (or its last state).
+    pub object: Arc<Value>,
+    /// The object before the change.
+    pub previous: Option<Arc<Value>>,
+}
+
+/// A running watch: what it selects, how it shows it, and how far it has come.
+#[derive(Debug)]
+pub struct WatchPlan {
+    resource: Arc<Resource>,
+    namespace: Option<String>,
+    selector: Selector,
+    accepted: Accepted,
+    include: RowObject,
+    columns_sent: bool,
+    cursor: u64,
+    initial: Vec<Arc<Value>>,
+    announce_end: bool,
+    /// Whether the client wants bookmarks.
+    pub bookmarks: bool,
+    /// How long the watch lasts, when the client says.
+    pub timeout: Option<Duration>,
+}
+
+/// What a watch has to say now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WatchStep {
+    /// Lines for the client; may be empty.
+    Lines(Vec<Vec<u8>>),
+    /// A last line (or none), then the end.
+    End(Option<Vec<u8>>),
+}
+
+/// Events rendered in one step, so that a long history does not hold the store for long.
+const STEP_LIMIT: usize = 500;
+
+impl Store {
+    /// Begins a watch.
+    pub(super) fn begin_watch(
+        &self,
+        target: &ObjectTarget,
+        request: &ApiRequest,
+        accepted: Accepted,
+    ) -> Result<WatchPlan, ApiError> {
+        let selector = selector_of(target, request)?;
+        let version = version_param(request)?;
+        let send_initial = request.param("sendInitialEvents");
+        let matching = request.param("resourceVersionMatch").unwrap_or_default();
+        check_initial_options(send_initial, matching)?;
+        if let Some(wanted) = version.filter(|v| *v > self.revision()) {
+            return Err(ApiError::too_large_resource_version(
+                wanted,
+                self.revision(),
+            ));
+        }
+        let namespace = target
+            .namespace
+            .clone()
+            .filter(|_| target.resource.namespaced);
+        let from_now = version.unwrap_or(0) == 0 && send_initial != Some("false");
+        let with_initial = from_now || send_initial == Some("true");
+        let initial = match with_initial {
+            true => self.select(&target.resource, namespace.as_deref(), &selector),
+            false => Vec::new(),
+        };
+        let cursor = match (with_initial, version) {
+            (false, Some(version)) if version > 0 => version,
+            _ => self.revision(),
+        };
+        let timeout = request
+            .param("timeoutSeconds")
+            .and_then(|t| t.parse().ok())
+            .filter(|t| *t > 0);
+        Ok(WatchPlan {
+            resource: Arc::clone(&target.resource),
+            namespace,
+            selector,
+            accepted,
+            include: RowObject::parse(request.param("includeObject")),
+            columns_sent: false,
+            cursor,
+            initial: initial.into_iter().map(|(_, object)| object).collect(),
+            announce_end: send_initial == Some("true") && request.flag("allowWatchBookmarks"),
+            bookmarks: request.flag("allowWatchBookmarks"),
+            timeout: timeout.map(Duration::from_secs),
+        })
+    }
+
+    /// What a watch has to say since it was last asked.
+    pub fn watch_step(&self, plan: &mut WatchPlan, now: Timestamp) -> WatchStep {
+        let mut lines = Vec::new();
+        for object in std::mem::take(&mut plan.initial) {
+            lines.push(plan.line("ADDED", &in_version(&plan.resource.clone(), &object), now));
+        }
+        if std::mem::take(&mut plan.announce_end) {
+            lines.push(plan.bookmark(true));
+        }
+        let resource = Arc::clone(&plan.resource);
+        if resource.custom
+            && self
+                .registry
+                .get(&resource.group, &resource.version, &resource.plural)
+                .is_none()
+        {
+            return WatchStep::End(None);
+        }
+        let Some(bucket) = self.bucket(&resource.storage()) else {
+            return WatchStep::Lines(lines);
+        };
+        if bucket.forgotten > plan.cursor {
+            let message = format!(
+                "too old resource version: {} ({})",
+                plan.cursor, bucket.forgotten
+            );
+            return WatchStep::End(Some(line("ERROR", &ApiError::expired(message).to_status())));
+        }
+        let begin = bucket
+            .history
+            .partition_point(|e| e.revision <= plan.cursor);
+        for event in bucket.history.iter().skip(begin).take(STEP_LIMIT) {
+            plan.cursor = event.revision;
+            if let Some(line) = plan.render(event, now) {
+                lines.push(line);
+            }
+        }
+        if bucket
+            .history
+            .back()
+            .is_none_or(|e| e.revision <= plan.cursor)
+        {
+            plan.cursor = self.revision();
+        }
+        WatchStep::Lines(lines)
+    }
+
+    /// True when a watch has more to say at once.
+    pub fn has_more(&self, plan: &WatchPlan) -> bool {
+        let bucket = self.bucket(&plan.resource.storage());
+        bucket.is_some_and(|b| b.history.back().is_some_and(|e| e.revision > plan.cursor))
+    }
+}
+
+fn check_initial_options(send_initial: Option<&str>, matching: &str) -> Result<(), ApiError> {
+    let subject = Subject {
+        group: "meta.k8s.io",
+        kind: "ListOptions",
+    };
+    if send_initial.is_some() && matching != "NotOlderThan" {
+        let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        let fault = FieldError::forbidden("resourceVersionMatch", detail);
+        return Err(ApiError::invalid(subject, "", &[fault]));
+    }
+    if send_initial.is_none() && !matching.is_empty() {
+        let detail =
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        return Err(ApiError::invalid(
+            subject,
+            "",
+            &[FieldError::forbidden("resourceVersionMatch", detail)],
+        ));
+    }
+    Ok(())
+}
+
+fn line(kind: &str, object: &Value) -> Vec<u8> {
+    let mut out = format!("{{\"type\":\"{kind}\",\"object\":").into_bytes();
+    if let Err(error) = serde_json::to_writer(&mut out, object) {
+        tracing::error!(%error, "failed to write an event");
+    }
+    out.extend_from_slice(b"}\n");
+    out
+}
+
+impl WatchPlan {
+    /// A bookmark at the present position.
+    pub fn bookmark(&self, end_of_initial: bool) -> Vec<u8> {
+        let mut metadata =
+            json!({"resourceVersion": self.cursor.to_string(), "creationTimestamp": null});
+        if end_of_initial {
+            object::set_at(
+                &mut metadata,
+                &["annotations"],
+                json!({"k8s.io/initial-events-end": "true"}),
+            );
+        }
+        let body = match self.accepted.shape {
+            Shape::Table => {
+                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                "columnDefinitions": null, "rows": []})
+            }
+            Shape::Partial => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Shape::Plain => {
+                json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(),
+                "metadata": metadata})
+            }
+        };
+        line("BOOKMARK", &body)
+    }
+
+    fn line(&mut self, kind: &str, object: &Value, now: Timestamp) -> Vec<u8> {
+        match self.accepted.shape {
+            Shape::Plain => line(kind, object),
+            Shape::Partial => line(kind, &partial(object)),
+            Shape::Table => {
+                let metadata =
+                    json!({"resourceVersion": object::meta_str(object, "resourceVersion")});
+                let first = !std::mem::replace(&mut self.columns_sent, true);
+                let columns = &self.resource.columns;
+                line(
+                    kind,
+                    &table(columns, &[object], metadata, self.include, first, now),
+                )
+            }
+        }
+    }
+
+    /// The event as this watch sees it: an object that leaves the selection is deleted for it.
+    fn render(&mut self, event: &Event, now: Timestamp) -> Option<Vec<u8>> {
+        if self
+            .namespace
+            .as_deref()
+            .is_some_and(|n| n != object::namespace(&event.object))
+        {
+            return None;
+        }
+        let resource = Arc::clone(&self.resource);
+        let new = in_version(&resource, &event.object);
+        let old = event.previous.as_ref().map(|p| in_version(&resource, p));
+        let selected_before = old.as_ref().is_some_and(|o| self.selector.matches(o));
+        let selected_now = event.kind != EventKind::Deleted && self.selector.matches(&new);
+        match (selected_before, selected_now) {
+            (false, false) => None,
+            (false, true) => Some(self.line("ADDED", &new, now)),
+            (true, true) => Some(self.line("MODIFIED", &new, now)),
+            (true, false) => {
+                let mut last = match event.kind {
+                    EventKind::Deleted => new.into_owned(),
+                    _ => old?.into_owned(),
+                };
+                object::set_meta(&mut last, "resourceVersion", event.revision.to_string());
+                Some(self.line("DELETED", &last, now))
+            }
+        }
+    }
+}
