@@ -1,74 +1,63 @@
-//! Admission and calls.
+//! Admission of plugins.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
-use crate::error::{CallError, EngineError, Fault, FaultKind, LoadError};
-use crate::stage::{
-    ChainRequest, ChainResponse, CheckRequest, Descriptor, Finding, MergeRequest, MergeResponse,
-    Stage,
-};
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, InstancePre};
 
-/// What a plugin may use, per call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Linear memory in bytes.
-    pub memory_bytes: usize,
-    /// Time for one call.
-    pub deadline: Duration,
-    /// Size of a result in bytes, all its strings together.
-    pub output_bytes: usize,
-    /// Size of a component in bytes.
-    pub component_bytes: usize,
-    /// Calls that run at the same time, over all plugins.
-    pub concurrency: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory_bytes: 64 << 20,
-            deadline: Duration::from_secs(2),
-            output_bytes: 8 << 20,
-            component_bytes: 32 << 20,
-            concurrency: 16,
-        }
-    }
-}
-
-/// How an [`Engine`] is set up.
-#[derive(Debug, Clone, Default)]
-pub struct EngineOptions {
-    /// Where compiled code is kept; created with mode 0700. Without it every start compiles again.
-    pub cache_dir: Option<PathBuf>,
-    /// What plugins may use.
-    pub limits: Limits,
-}
+use crate::admit;
+use crate::bindings::base::BasePre;
+use crate::bindings::chain::ChainPre;
+use crate::bindings::check::CheckPre;
+use crate::bindings::values::ValuesPre;
+use crate::convert;
+use crate::defaults;
+use crate::error::{EngineError, LoadError};
+use crate::limits::{EngineOptions, Limits};
+use crate::plugin::{Entry, Plugin, Prepared};
+use crate::runtime::Runtime;
+use crate::sandbox::Sandbox;
+use crate::stage::{Descriptor, Stage};
 
 /// Loads and runs plugins. Clones share everything.
 #[derive(Clone)]
 pub struct Engine {
+    runtime: Arc<Runtime>,
     defaults: Arc<[Plugin; 3]>,
 }
 
 impl Engine {
     /// Starts the engine and loads the three default plugins.
+    ///
+    /// # Errors
+    /// The cache directory is not usable, wasmtime does not work on this machine, or the binary is broken.
     pub fn new(options: EngineOptions) -> Result<Engine, EngineError> {
-        let _ = options;
-        Err(EngineError::Configure {
-            detail: "this build has no plugins yet".into(),
-        })
+        let runtime = Arc::new(Runtime::new(options)?);
+        let default = |stage| {
+            load(&runtime, stage, defaults::component(stage), "{}").map_err(|source| {
+                EngineError::LoadDefault {
+                    stage,
+                    source: Box::new(source),
+                }
+            })
+        };
+        let defaults = Arc::new([
+            default(Stage::TemplateMerge)?,
+            default(Stage::VersionCheck)?,
+            default(Stage::ChainBuilder)?,
+        ]);
+        Ok(Engine { runtime, defaults })
     }
 
     /// Admits a component for a stage. `settings` is a JSON document, `{}` for none.
     ///
     /// Compiling can take seconds: keep it off the reconcile path.
+    ///
+    /// # Errors
+    /// The component is too large, malformed, wants more than plugins get, does not fit the stage, fails while it describes
+    /// itself or refuses its settings.
     pub fn load(&self, stage: Stage, bytes: &[u8], settings: &str) -> Result<Plugin, LoadError> {
-        let _ = (stage, bytes, settings);
-        Err(LoadError::Compile {
-            detail: "this build has no engine yet".into(),
-        })
+        load(&self.runtime, stage, bytes, settings)
     }
 
     /// The plugin of a stage that is compiled into the binary.
@@ -80,61 +69,100 @@ impl Engine {
             Stage::ChainBuilder => chain.clone(),
         }
     }
+
+    /// What plugins may use.
+    pub fn limits(&self) -> &Limits {
+        &self.runtime.limits
+    }
+
+    /// How many calls were answered by a kept result since the engine started.
+    pub fn result_cache_hits(&self) -> u64 {
+        self.runtime.results.hits()
+    }
+
+    /// How many components were found compiled in the cache directory since the engine started.
+    pub fn compile_cache_hits(&self) -> usize {
+        self.runtime.cache_hits()
+    }
 }
 
-/// An admitted plugin with its settings. Clones share everything.
-#[derive(Clone)]
-pub struct Plugin {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
+fn load(
+    runtime: &Arc<Runtime>,
     stage: Stage,
-    digest: String,
-    descriptor: Descriptor,
+    bytes: &[u8],
+    settings: &str,
+) -> Result<Plugin, LoadError> {
+    admit::check(bytes, runtime.limits.component_bytes)?;
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+    let component = {
+        let _one = runtime
+            .compiling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Component::new(&runtime.engine, bytes).map_err(|error| LoadError::Compile {
+            detail: format!("{error:#}"),
+        })?
+    };
+    let prepared = prepare(runtime, stage, &component)?;
+    let short: String = digest.chars().skip("sha256:".len()).take(12).collect();
+    let unnamed = Plugin::new(
+        Arc::clone(runtime),
+        stage,
+        digest,
+        short.clone(),
+        settings,
+        prepared,
+    );
+    let descriptor = unnamed.describe().map_err(LoadError::Faulted)?;
+    check_descriptor(&descriptor)?;
+    unnamed
+        .validate_settings()
+        .map_err(LoadError::Faulted)?
+        .map_err(|findings| LoadError::Settings {
+            findings: convert::findings(findings),
+        })?;
+    let label = format!("{} ({short})", descriptor.name);
+    Ok(unnamed.named(descriptor, label))
 }
 
-impl Plugin {
-    /// The stage it serves.
-    pub fn stage(&self) -> Stage {
-        self.inner.stage
-    }
+/// Checks all imports and exports once, so that a call cannot find something missing.
+fn prepare(runtime: &Runtime, stage: Stage, component: &Component) -> Result<Prepared, LoadError> {
+    let wrong = |error: wasmtime::Error| LoadError::WrongWorld {
+        stage,
+        detail: format!("{error:#}"),
+    };
+    let instance: InstancePre<Sandbox> =
+        runtime.linker.instantiate_pre(component).map_err(wrong)?;
+    let base = BasePre::new(instance.clone()).map_err(wrong)?;
+    let entry = match stage {
+        Stage::TemplateMerge => ValuesPre::new(instance).map(Entry::Values),
+        Stage::VersionCheck => CheckPre::new(instance).map(Entry::Check),
+        Stage::ChainBuilder => ChainPre::new(instance).map(Entry::Chain),
+    };
+    Ok(Prepared {
+        base,
+        entry: entry.map_err(wrong)?,
+    })
+}
 
-    /// `sha256:` and the digest of the component in hexadecimal.
-    pub fn digest(&self) -> &str {
-        &self.inner.digest
+fn check_descriptor(descriptor: &Descriptor) -> Result<(), LoadError> {
+    let name = &descriptor.name;
+    let label = (1..=63).contains(&name.len())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if !label {
+        return Err(LoadError::Descriptor {
+            detail: format!("name {name:?} is not a DNS label"),
+        });
     }
-
-    /// Who it says it is.
-    pub fn descriptor(&self) -> &Descriptor {
-        &self.inner.descriptor
+    let version = &descriptor.version;
+    if !version.starts_with(|c: char| c.is_ascii_digit()) || version.len() > 64 {
+        return Err(LoadError::Descriptor {
+            detail: format!("version {version:?} is not a semantic version"),
+        });
     }
-
-    /// Merges and renders values. Only for a plugin of stage template-merge; any other faults.
-    pub fn merge(&self, request: &MergeRequest) -> Result<MergeResponse, CallError> {
-        let _ = request;
-        Err(self.unavailable())
-    }
-
-    /// Checks versions and resources. Only for a plugin of stage version-check; any other faults.
-    pub fn check(&self, request: &CheckRequest) -> Result<Vec<Finding>, CallError> {
-        let _ = request;
-        Err(self.unavailable())
-    }
-
-    /// Builds the switches of a chain. Only for a plugin of stage chain-builder; any other faults.
-    pub fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, CallError> {
-        let _ = request;
-        Err(self.unavailable())
-    }
-
-    fn unavailable(&self) -> CallError {
-        CallError::Fault(Fault {
-            stage: self.inner.stage,
-            plugin: self.inner.descriptor.name.clone(),
-            kind: FaultKind::Trap {
-                detail: "this build has no engine yet".into(),
-            },
-        })
-    }
+    Ok(())
 }

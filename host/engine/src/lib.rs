@@ -22,10 +22,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admit;
+mod bindings;
+mod convert;
+mod defaults;
 mod engine;
 mod error;
+mod limits;
+mod plugin;
+mod results;
+mod runtime;
+mod sandbox;
+mod slots;
 mod stage;
 
-pub use engine::{Engine, EngineOptions, Limits, Plugin};
+pub use engine::Engine;
 pub use error::{CallError, EngineError, Fault, FaultKind, LoadError};
+pub use limits::{EngineOptions, Limits};
+pub use plugin::Plugin;
 pub use stage::*;

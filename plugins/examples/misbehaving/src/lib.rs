@@ -1,0 +1,99 @@
+//! A template-merge plugin that does whatever its settings say, for tests of hosts.
+//!
+//! The settings are one word in quotes. Every way in which a plugin can be at fault has one; without any it behaves.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use dpf_plugin_sdk::values::{Request, Response};
+use dpf_plugin_sdk::{Descriptor, Failure, Finding, Level, Plugin, TemplateMerge, error, log};
+
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// The exported plugin.
+pub struct Misbehaving;
+
+impl Plugin for Misbehaving {
+    fn describe() -> Descriptor {
+        Descriptor {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            vendor: "example.com".to_owned(),
+            description: "Misbehaves on demand.".to_owned(),
+            annotations: Vec::new(),
+        }
+    }
+
+    fn validate_settings(settings: &str) -> Result<(), Vec<Finding>> {
+        match settings {
+            "\"refuse\"" => Err(vec![error(
+                "settings",
+                "settings.mode",
+                "refused, as asked",
+            )]),
+            "\"loop at load\"" => run_forever(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl TemplateMerge for Misbehaving {
+    #[expect(clippy::panic, reason = "misbehaving is what it is for")]
+    fn merge(request: Request) -> Result<Response, Failure> {
+        let mut values = request.configuration_values.clone();
+        let mut findings = Vec::new();
+        match request.settings.trim_matches('"') {
+            "loop" => run_forever(),
+            "grow" => grow(),
+            "panic" => panic!("panicking, as asked"),
+            "recurse" => values = Some(recurse(0).to_string()),
+            "huge" => values = Some(format!("{{\"x\":\"{}\"}}", "x".repeat(2 << 20))),
+            "not json" => values = Some("{".to_owned()),
+            "not an object" => values = Some("[]".to_owned()),
+            "no findings" => {
+                let (code, message) = ("Nothing".to_owned(), "for no reason".to_owned());
+                return Err(Failure {
+                    code,
+                    message,
+                    findings,
+                });
+            }
+            "count" => {
+                values = Some(format!(
+                    "{{\"calls\":{}}}",
+                    CALLS.fetch_add(1, Ordering::Relaxed)
+                ))
+            }
+            "chatter" => (0..100_000).for_each(|line| log(Level::Debug, &format!("line {line}"))),
+            _ => findings.clear(),
+        }
+        Ok(Response {
+            configuration_values: request.configuration_values,
+            values,
+            findings,
+            annotations: Vec::new(),
+        })
+    }
+}
+
+dpf_plugin_sdk::template_merge!(Misbehaving);
+
+fn run_forever() -> ! {
+    let mut turns = 0_u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+fn grow() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+#[expect(unconditional_recursion, reason = "until the stack is full")]
+fn recurse(depth: u64) -> u64 {
+    let here = black_box([depth; 64]);
+    recurse(depth.wrapping_add(1)).wrapping_add(here.iter().sum::<u64>())
+}
