@@ -39,6 +39,7 @@ mod object;
 mod openapi;
 mod options;
 mod patch;
+mod protobuf;
 mod registry;
 mod request;
 mod response;

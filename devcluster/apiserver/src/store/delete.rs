@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::lookup::in_version;
 use super::update::may_vanish;
-use super::write::{WriteOptions, read_yaml};
+use super::write::{WriteOptions, read_body};
 use super::{ObjectKey, Store};
 use crate::error::ApiError;
 use crate::object::{self, meta, meta_str, set_meta, text_at};
@@ -45,7 +45,7 @@ impl DeleteOptions {
     pub(super) fn read(request: &ApiRequest, options: &WriteOptions) -> Result<Self, ApiError> {
         let body = match request.body.is_empty() {
             true => json!({}),
-            false => read_yaml(&request.body)?,
+            false => read_body(request)?,
         };
         let text = |key: &str| {
             let own = body

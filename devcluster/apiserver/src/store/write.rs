@@ -102,11 +102,21 @@ pub fn read_body(request: &ApiRequest) -> Result<Value, ApiError> {
     match media {
         "" | "application/json" => read_json(&request.body),
         "application/yaml" => read_yaml(&request.body),
+        PROTOBUF => read_protobuf(&request.body),
         _ => Err(ApiError::unsupported_media_type(&[
             "application/json",
             "application/yaml",
         ])),
     }
+}
+
+/// The media type of Kubernetes' protobuf bodies.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// Reads a protobuf body of one of the kinds kubectl sends this way.
+fn read_protobuf(body: &[u8]) -> Result<Value, ApiError> {
+    let accepted = ["application/json", "application/yaml"];
+    crate::protobuf::decode(body).ok_or_else(|| ApiError::unsupported_media_type(&accepted))
 }
 
 /// Reads a JSON body.
