@@ -13,6 +13,15 @@
 //!      │                                                        │
 //!      └──mirrors──> images, charts            daemonsets, kubelet, agent
 //! ```
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), dpf_devcluster::StartError> {
+//! let cluster = dpf_devcluster::start(dpf_devcluster::Options::new(".dev")).await?;
+//! println!("export KUBECONFIG={}", cluster.host_kubeconfig.display());
+//! cluster.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod agent;
 pub mod argocd;
@@ -25,3 +34,7 @@ pub mod kubelet;
 pub mod machines;
 pub mod servers;
 pub mod world;
+
+mod start;
+
+pub use start::{DevCluster, Options, StartError, start};

@@ -3,8 +3,9 @@
 use crate::describe::{Output, ShowConditions};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Look at DPU deployments.
+/// Look at DPU deployments, and run a cluster of simulated DPUs on a laptop.
 #[derive(Debug, Parser)]
 #[command(name = "dpfctl", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
@@ -15,12 +16,14 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  dpfctl dev up --apply examples/producer-consumer   a cluster with 4 simulated DPUs and an example on it
   dpfctl describe dpudeployments                     all deployments, what belongs to them, what they wait for
   dpfctl completion bash > /etc/bash_completion.d/dpfctl
 
 Environment:
   KUBECONFIG     kubeconfig of the management cluster
   NO_COLOR       when set, no colour is used
+  DPF_HOST_BIN   the dpf-host that `dev up` starts, instead of the one beside dpfctl
 
 Exit codes: 0 done, 1 failed, 2 not understood.";
 
@@ -32,6 +35,12 @@ pub enum Command {
         /// Which objects.
         #[command(subcommand)]
         what: Describe,
+    },
+    /// Run a development cluster on this machine.
+    Dev {
+        /// What to do with it.
+        #[command(subcommand)]
+        what: Dev,
     },
     /// Print a completion script for a shell.
     Completion {
@@ -77,6 +86,62 @@ pub struct DescribeArgs {
     pub kubeconfig: Option<PathBuf>,
 }
 
+/// What to do with a development cluster.
+#[derive(Debug, Subcommand)]
+pub enum Dev {
+    /// Start two API servers, simulated DPUs and the controller manager; Ctrl-C ends it all.
+    #[command(after_help = UP_EXAMPLES)]
+    Up(UpArgs),
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  dpfctl dev up
+  dpfctl dev up --dpus 8 --apply examples/producer-consumer
+  dpfctl dev up --apply examples/producer-consumer --exit      for scripts: exit code 0 only when Ready
+
+While it runs, from another terminal:
+  export KUBECONFIG=.dev/host.kubeconfig
+  kubectl get dpus -A";
+
+/// Arguments of `dev up`.
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// Number of hosts, each with one DPU.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub dpus: u16,
+    /// Directory for kubeconfigs, logs and images.
+    #[arg(long, value_name = "D", default_value = ".dev")]
+    pub dir: PathBuf,
+    /// File or directory with manifests to apply; can be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub apply: Vec<PathBuf>,
+    /// End when the applied DPUDeployments are Ready, or when the timeout has passed.
+    #[arg(long, requires = "apply")]
+    pub exit: bool,
+    /// How long to wait for Ready, for example 60s or 5m.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Start the servers and the simulation without the controller manager, to run it elsewhere.
+    #[arg(long)]
+    pub no_host: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a duration; write for example 90s, 5m or 1h");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.strip_prefix(digits).unwrap_or_default();
+    let amount: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let total = amount.checked_mul(seconds).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(total))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +150,20 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert!(duration("soon").unwrap_err().contains("90s"));
+        assert!(duration("5d").is_err());
+    }
+
+    #[test]
+    fn exit_needs_something_to_wait_for() {
+        assert!(Cli::try_parse_from(["dpfctl", "dev", "up", "--exit"]).is_err());
+        assert!(Cli::try_parse_from(["dpfctl", "dev", "up", "--exit", "--apply", "x"]).is_ok());
     }
 }

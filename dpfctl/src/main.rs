@@ -1,18 +1,20 @@
-//! The command line for people: `dpfctl describe`.
+//! The command line for people: `dpfctl describe`, `dpfctl dev`.
 //!
-//! What it is not: there is no decision about any object in here. It reads and renders.
+//! What it is not: there is no decision about any object in here. It reads, renders, and starts processes.
 //!
 //! ```text
 //!   cli (arguments) -> describe (fetch, tree, text)
+//!                   -> dev      (devcluster, dpf-host as a child, apply, progress)
 //! ```
 
 mod cli;
 mod client;
 mod describe;
+mod dev;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use cli::{Cli, Command, Describe, DescribeArgs};
+use cli::{Cli, Command, Describe, DescribeArgs, Dev};
 use describe::{Appearance, Output, Scope};
 use jiff::Timestamp;
 use std::io::{IsTerminal as _, Write as _};
@@ -45,6 +47,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Describe {
             what: Describe::Dpudeployments(arguments),
         } => runtime()?.block_on(describe_deployments(arguments)),
+        Command::Dev {
+            what: Dev::Up(arguments),
+        } => runtime()?.block_on(dev::up(arguments, colour())),
     }
 }
 

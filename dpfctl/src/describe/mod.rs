@@ -14,6 +14,7 @@ mod table;
 mod tree;
 
 pub use fetch::{Observed, Scope, observe};
+pub use object::{Condition, conditions};
 pub use table::{Appearance, ShowConditions};
 
 use jiff::Timestamp;
