@@ -36,4 +36,5 @@ pub mod dpuset;
 pub mod dpuservice;
 pub mod dpuservicechain;
 pub mod dpuserviceinterface;
+pub mod dpuservicetemplate;
 pub mod sets;
