@@ -187,7 +187,11 @@ async fn supervise(launch: Launch, mut child: Child, end: CancellationToken) {
         pause = (pause * 2).min(longest);
         since = Instant::now();
         match launch.start().await {
-            Ok(started) => child = started,
+            Ok(started) => {
+                let pid = started.id().unwrap_or_default();
+                say(&format!("         dpf-host runs as process {pid}"));
+                child = started;
+            }
             Err(error) => {
                 say(&format!("         {error:#}"));
                 break;
