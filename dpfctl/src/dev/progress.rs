@@ -11,7 +11,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use std::collections::BTreeMap;
 
-/// Longest text of a message in one line.
+/// Longest text of a message while things still move.
 const MESSAGE_WIDTH: usize = 110;
 
 /// A DPUDeployment that is waited for.
@@ -176,8 +176,27 @@ impl Follow {
                 .iter()
                 .filter(|c| !c.is_true() && c.type_ != "Ready")
             {
-                lines.push(format!("{title}: {}", line(condition)));
+                lines.push(format!("{title}: {}", line(condition, usize::MAX)));
             }
+        }
+        lines.extend(self.dpus_on_their_way());
+        lines
+    }
+
+    fn dpus_on_their_way(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for ((kind, namespace, name), seen) in &self.seen {
+            if kind != "DPU" || seen.is_ready() {
+                continue;
+            }
+            let open = |c: &&Condition| !c.is_true() && !c.is_untouched() && c.type_ != "Ready";
+            let open = seen.conditions.iter().filter(open);
+            let open: Vec<_> = open.map(|c| line(c, usize::MAX)).collect();
+            lines.push(format!(
+                "DPU {namespace}/{name}: {} {}",
+                seen.phase,
+                open.join("; ")
+            ));
         }
         lines
     }
@@ -197,21 +216,18 @@ fn watch(
     events.map_ok(move |event| (kind, event)).boxed()
 }
 
-/// Condition, status, reason and message in one line.
-fn line(condition: &Condition) -> String {
+/// Condition, status, reason and message in one line; a message longer than `limit` is cut.
+fn line(condition: &Condition, limit: usize) -> String {
     let mut text = format!("{} is {}", condition.type_, condition.status);
     if !condition.is_true() {
         text.push_str(&format!(" ({})", condition.reason));
     }
-    let message = condition
-        .message
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let words: Vec<_> = condition.message.split_whitespace().collect();
+    let message = words.join(" ");
     if !message.is_empty() {
         text.push_str(": ");
-        text.extend(message.chars().take(MESSAGE_WIDTH));
-        if message.chars().count() > MESSAGE_WIDTH {
+        text.extend(message.chars().take(limit));
+        if message.chars().count() > limit {
             text.push('…');
         }
     }
@@ -241,7 +257,7 @@ fn changes(title: &str, before: &Seen, now: &Seen) -> Vec<String> {
         };
         let is_summary = condition.type_ == "Ready" && !condition.is_true();
         if !is_summary && !known.is_some_and(same) {
-            lines.push(format!("{title}: {}", line(condition)));
+            lines.push(format!("{title}: {}", line(condition, MESSAGE_WIDTH)));
         }
     }
     lines
@@ -321,6 +337,11 @@ mod tests {
         assert_eq!(
             follow.see("DPU", &dpu("OS Installing")),
             ["DPU p: OS Installing"]
+        );
+        let open = follow.open().pop().unwrap();
+        assert_eq!(
+            open,
+            "DPU ns/p: OS Installing; OSInstalled is False (FailToInstall): worn out"
         );
         let error = follow.see("DPU", &dpu("Error"));
         assert_eq!(
