@@ -193,7 +193,7 @@ impl Follow {
             let open = seen.conditions.iter().filter(open);
             let open: Vec<_> = open.map(|c| line(c, usize::MAX)).collect();
             lines.push(format!(
-                "DPU {namespace}/{name}: {} {}",
+                "DPU {namespace}/{name}: {}; {}",
                 seen.phase,
                 open.join("; ")
             ));
