@@ -48,8 +48,23 @@ pub fn json(current: &Value, body: &[u8]) -> Result<Value, ApiError> {
     let patch: json_patch::Patch =
         serde_json::from_slice(body).map_err(|_| ApiError::patch_failed())?;
     let mut out = current.clone();
-    json_patch::patch(&mut out, &patch).map_err(|_| ApiError::patch_failed())?;
+    for operation in &patch.0 {
+        if !tests_absence(operation, &out) {
+            json_patch::patch(&mut out, std::slice::from_ref(operation))
+                .map_err(|_| ApiError::patch_failed())?;
+        }
+    }
     Ok(out)
+}
+
+/// Testing for null holds where nothing is: clients rely on it to add a list only when there is none.
+fn tests_absence(operation: &json_patch::PatchOperation, object: &Value) -> bool {
+    match operation {
+        json_patch::PatchOperation::Test(test) => {
+            test.value.is_null() && object.pointer(test.path.as_str()).is_none()
+        }
+        _ => false,
+    }
 }
 
 /// Applies a JSON merge patch.
@@ -57,4 +72,17 @@ pub fn merge(current: &Value, patch: &Value) -> Value {
     let mut out = current.clone();
     json_patch::merge(&mut out, patch);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn absence_can_be_tested() {
+        let patch = br#"[{"op": "test", "path": "/a", "value": null}, {"op": "add", "path": "/a", "value": [1]}]"#;
+        assert_eq!(super::json(&json!({}), patch), Ok(json!({"a": [1]})));
+        assert!(super::json(&json!({"a": [2]}), patch).is_err());
+    }
 }
