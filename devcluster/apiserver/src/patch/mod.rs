@@ -76,7 +76,6 @@ pub fn merge(current: &Value, patch: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
     #[test]
