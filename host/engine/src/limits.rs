@@ -25,7 +25,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 64 << 20,
             // A call takes about a millisecond. The rest is for a busy machine, whose time counts here, not the plugin's.
-            deadline: Duration::from_secs(2),
+            deadline: Duration::from_secs(5),
             output_bytes: 8 << 20,
             component_bytes: 32 << 20,
             concurrency: 16,

@@ -1,5 +1,7 @@
 //! The default plugins, as components under wasmtime.
 
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
 use std::sync::OnceLock;
 
 use dpf_engine::{

@@ -55,6 +55,18 @@ pub struct Built {
 /// The toolchain is missing, cargo fails (its messages are in the error) or the module is not a component of the dpf:plugin
 /// worlds.
 pub fn build(guest: &Guest, toolchain: &Toolchain) -> Result<Built, BuildError> {
+    // One spelling of a directory: another one would mean other compiler flags, and the standard library built again.
+    let crate_dir = guest
+        .crate_dir
+        .canonicalize()
+        .map_err(|source| BuildError::ReadManifest {
+            path: guest.crate_dir.clone(),
+            source,
+        })?;
+    let guest = &Guest {
+        crate_dir,
+        target_dir: guest.target_dir.clone(),
+    };
     let manifest = guest.crate_dir.join("Cargo.toml");
     let name = package_name(&manifest)?;
     run_cargo(guest, &name, &manifest, toolchain)?;
@@ -88,15 +100,8 @@ pub fn build(guest: &Guest, toolchain: &Toolchain) -> Result<Built, BuildError> 
 pub fn embed(crate_dir: impl AsRef<Path>) -> Result<(), BuildError> {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or(BuildError::NotABuildScript)?);
     let base = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or(BuildError::NotABuildScript)?);
-    let joined = base.join(crate_dir);
-    let crate_dir = joined
-        .canonicalize()
-        .map_err(|source| BuildError::ReadManifest {
-            path: joined,
-            source,
-        })?;
     let guest = Guest {
-        crate_dir,
+        crate_dir: base.join(crate_dir),
         target_dir: workspace_target(&out_dir).join("plugins"),
     };
     let built = build(&guest, &Toolchain::find()?)?;

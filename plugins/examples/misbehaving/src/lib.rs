@@ -64,7 +64,7 @@ impl TemplateMerge for Misbehaving {
                     CALLS.fetch_add(1, Ordering::Relaxed)
                 ))
             }
-            "chatter" => (0..100_000).for_each(|line| log(Level::Debug, &format!("line {line}"))),
+            "chatter" => (0..5_000).for_each(|line| log(Level::Debug, &format!("line {line}"))),
             _ => findings.clear(),
         }
         Ok(Response {
