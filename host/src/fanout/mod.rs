@@ -3,6 +3,7 @@
 mod apply;
 mod observe;
 
+pub(crate) use apply::ensure_namespace;
 pub(crate) use observe::list_clusters;
 
 use crate::kit::remote::{self, Feed, Remote};
