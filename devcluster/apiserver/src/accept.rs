@@ -24,7 +24,7 @@ pub struct Accepted {
 
 impl Accepted {
     /// The first form of an `Accept` header the server can give. Protobuf is never given.
-    pub fn parse(header: &str) -> Result<Self, ApiError> {
+    pub fn parse(header: &str, custom: bool) -> Result<Self, ApiError> {
         if header.trim().is_empty() {
             return Ok(Self {
                 shape: Shape::Plain,
@@ -49,7 +49,7 @@ impl Accepted {
             };
             return Ok(Self { shape, yaml });
         }
-        Err(ApiError::not_acceptable())
+        Err(ApiError::not_acceptable(custom))
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_first_known_form_wins() {
-        let parse = |h| Accepted::parse(h).map(|a| a.shape);
+        let parse = |h| Accepted::parse(h, true).map(|a| a.shape);
         assert_eq!(
             parse("application/vnd.kubernetes.protobuf,application/json"),
             Ok(Shape::Plain)
@@ -118,7 +118,7 @@ mod tests {
             Ok(Shape::Plain)
         );
         assert!(parse("application/xml").is_err());
-        assert!(Accepted::parse("application/yaml").unwrap().yaml);
+        assert!(Accepted::parse("application/yaml", true).unwrap().yaml);
         let discovery =
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(wants_aggregated(discovery), Some("v2"));

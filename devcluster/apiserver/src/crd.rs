@@ -32,7 +32,7 @@ pub fn initial_status(object: &Value) -> Value {
         .iter()
         .find(|v| v.get("storage") == Some(&Value::Bool(true)));
     let stored: Vec<&Value> = storage.and_then(|v| v.get("name")).into_iter().collect();
-    json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored})
+    json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored})
 }
 
 fn versions(object: &Value) -> &[Value] {

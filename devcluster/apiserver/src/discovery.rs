@@ -254,9 +254,7 @@ pub fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
                     "resources": aggregated_resources(registry, group, version)})
             })
             .collect();
-        items.push(
-            json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions}),
-        );
+        items.push(json!({"metadata": {"name": group}, "versions": versions}));
     }
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"),
         "metadata": {}, "items": items})

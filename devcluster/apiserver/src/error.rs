@@ -171,6 +171,18 @@ impl Subject<'_> {
     }
 }
 
+/// The media types the original lists for a resource.
+pub fn media_types(custom: bool) -> &'static [&'static str] {
+    match custom {
+        true => &["application/json", "application/yaml"],
+        false => &[
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
+        ],
+    }
+}
+
 impl ApiError {
     fn new(
         code: u16,
@@ -277,10 +289,14 @@ impl ApiError {
     }
 
     /// The caller accepts nothing the server can write.
-    pub fn not_acceptable() -> Self {
-        let message = "only the following media types are accepted: application/json, application/yaml, \
-                       application/json;as=Table, application/json;as=PartialObjectMetadata";
-        Self::new(406, "NotAcceptable", message, None)
+    pub fn not_acceptable(custom: bool) -> Self {
+        let accepted = media_types(custom).join(", ");
+        Self::new(
+            406,
+            "NotAcceptable",
+            format!("only the following media types are accepted: {accepted}"),
+            None,
+        )
     }
 
     /// The body is in a format the server does not read here.

@@ -5,18 +5,23 @@ use serde_json::{Map, Value, json};
 
 use crate::object::{at, child_map, default_at, set_at, text_at};
 
-/// Fills in what clients may leave out. `creating` adds what only happens once.
-pub fn apply(kind: &str, object: &mut Value, creating: bool) {
+/// Fills in what clients may leave out. Whoever writes the object owns these values.
+pub fn apply(kind: &str, object: &mut Value) {
     match kind {
-        "Namespace" => namespace(object),
+        "Namespace" => namespace_label(object),
+        "Event" => event(object),
         "Secret" => secret(object),
-        "Node" if creating => node_taint(object),
-        "Pod" => pod(object, creating),
+        "Pod" => {
+            if let Some(spec) = object.get_mut("spec") {
+                pod_spec(spec);
+                default_at(spec, &["enableServiceLinks"], true);
+            }
+        }
         "Service" => service(object),
         "Deployment" | "DaemonSet" | "StatefulSet" | "ReplicaSet" => workload(kind, object),
         "Job" => job(object),
         "CronJob" => cron_job(object),
-        "PersistentVolumeClaim" => claim(object, creating),
+        "PersistentVolumeClaim" => default_at(object, &["spec", "volumeMode"], "Filesystem"),
         "RoleBinding" | "ClusterRoleBinding" => binding(object),
         "CustomResourceDefinition" => crate::crd::default_definition(object),
         _ => {}
@@ -24,9 +29,56 @@ pub fn apply(kind: &str, object: &mut Value, creating: bool) {
     condition_times(kind, object);
 }
 
-fn namespace(object: &mut Value) {
-    default_at(object, &["spec", "finalizers"], json!(["kubernetes"]));
-    default_at(object, &["status", "phase"], "Active");
+/// What admission and allocation add to a new object. Nobody owns these values.
+pub fn admit(kind: &str, object: &mut Value) {
+    match kind {
+        "Namespace" => {
+            default_at(object, &["spec", "finalizers"], json!(["kubernetes"]));
+            namespace_label(object);
+            set_at(object, &["status"], json!({"phase": "Active"}));
+        }
+        "Node" => {
+            node_taint(object);
+            node_status(object);
+        }
+        "Pod" => {
+            if let Some(spec) = object.get_mut("spec") {
+                admit_pod_spec(spec);
+            }
+            let class = quality_of_service(object);
+            set_at(
+                object,
+                &["status"],
+                json!({"phase": "Pending", "qosClass": class}),
+            );
+        }
+        "Service" => allocate_addresses(object),
+        "PersistentVolumeClaim" => set_at(object, &["status"], json!({"phase": "Pending"})),
+        "CustomResourceDefinition" => {
+            let status = crate::crd::initial_status(object);
+            set_at(object, &["status"], status);
+        }
+        "ReplicaSet" => set_at(object, &["status"], json!({"replicas": 0})),
+        "StatefulSet" => set_at(
+            object,
+            &["status"],
+            json!({"replicas": 0, "availableReplicas": 0}),
+        ),
+        "DaemonSet" => {
+            let counts = json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0,
+                "numberReady": 0});
+            set_at(object, &["status"], counts);
+        }
+        "PodDisruptionBudget" => {
+            let counts = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0});
+            set_at(object, &["status"], counts);
+        }
+        "Deployment" | "Job" | "CronJob" => set_at(object, &["status"], json!({})),
+        _ => {}
+    }
+}
+
+fn namespace_label(object: &mut Value) {
     let name = crate::object::name(object).to_owned();
     if !name.is_empty() {
         set_at(
@@ -34,6 +86,41 @@ fn namespace(object: &mut Value) {
             &["metadata", "labels", "kubernetes.io/metadata.name"],
             name.into(),
         );
+    }
+}
+
+/// Fields of events that are always written.
+fn event(object: &mut Value) {
+    default_at(object, &["source"], json!({}));
+    for key in ["reportingComponent", "reportingInstance"] {
+        default_at(object, &[key], "");
+    }
+    for key in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+        default_at(object, &[key], Value::Null);
+    }
+}
+
+/// The parts of a node's status that are always written.
+fn node_status(object: &mut Value) {
+    default_at(
+        object,
+        &["status", "daemonEndpoints", "kubeletEndpoint", "Port"],
+        0,
+    );
+    let names = [
+        "architecture",
+        "bootID",
+        "containerRuntimeVersion",
+        "kernelVersion",
+        "kubeProxyVersion",
+        "kubeletVersion",
+        "machineID",
+        "operatingSystem",
+        "osImage",
+        "systemUUID",
+    ];
+    for name in names {
+        default_at(object, &["status", "nodeInfo", name], "");
     }
 }
 
@@ -64,26 +151,8 @@ fn node_taint(object: &mut Value) {
     set_at(object, &["spec", "taints"], taints.into());
 }
 
-fn pod(object: &mut Value, creating: bool) {
-    if let Some(spec) = object.get_mut("spec") {
-        pod_spec(spec);
-        if creating {
-            admit_pod_spec(spec);
-        }
-    }
-    if creating {
-        let class = quality_of_service(object);
-        set_at(
-            object,
-            &["status"],
-            json!({"phase": "Pending", "qosClass": class}),
-        );
-    }
-}
-
 /// What admission adds: the default ServiceAccount and tolerations, and no priority.
 fn admit_pod_spec(spec: &mut Value) {
-    default_at(spec, &["enableServiceLinks"], true);
     default_at(spec, &["serviceAccountName"], "default");
     let account = spec.get("serviceAccountName").cloned().unwrap_or_default();
     default_at(spec, &["serviceAccount"], account);
@@ -220,19 +289,6 @@ fn service(object: &mut Value) {
     default_at(object, &["spec", "sessionAffinity"], "None");
     if text_at(object, &["spec", "type"]) != "ExternalName" {
         default_at(object, &["spec", "internalTrafficPolicy"], "Cluster");
-        default_at(object, &["spec", "ipFamilyPolicy"], "SingleStack");
-        default_at(object, &["spec", "ipFamilies"], json!(["IPv4"]));
-        if at(object, &["spec", "clusterIP"]).is_none() {
-            let address = cluster_ip(
-                crate::object::namespace(object),
-                crate::object::name(object),
-            );
-            set_at(object, &["spec", "clusterIP"], address.into());
-        }
-        let address = at(object, &["spec", "clusterIP"])
-            .cloned()
-            .unwrap_or_default();
-        default_at(object, &["spec", "clusterIPs"], Value::Array(vec![address]));
     }
     if let Some(spec) = object.get_mut("spec") {
         for port in items_mut(spec, "ports") {
@@ -241,7 +297,26 @@ fn service(object: &mut Value) {
             default_at(port, &["targetPort"], number);
         }
     }
+}
+
+fn allocate_addresses(object: &mut Value) {
     default_at(object, &["status", "loadBalancer"], json!({}));
+    if text_at(object, &["spec", "type"]) == "ExternalName" {
+        return;
+    }
+    default_at(object, &["spec", "ipFamilyPolicy"], "SingleStack");
+    default_at(object, &["spec", "ipFamilies"], json!(["IPv4"]));
+    if at(object, &["spec", "clusterIP"]).is_none() {
+        let address = cluster_ip(
+            crate::object::namespace(object),
+            crate::object::name(object),
+        );
+        set_at(object, &["spec", "clusterIP"], address.into());
+    }
+    let address = at(object, &["spec", "clusterIP"])
+        .cloned()
+        .unwrap_or_default();
+    default_at(object, &["spec", "clusterIPs"], Value::Array(vec![address]));
 }
 
 /// An address of 10.96.0.0/12 derived from the name, so that the same service always gets the same one.
@@ -340,13 +415,6 @@ fn cron_job(object: &mut Value) {
     default_at(object, &["spec", "successfulJobsHistoryLimit"], 3);
     default_at(object, &["spec", "failedJobsHistoryLimit"], 1);
     template(object, &["spec", "jobTemplate", "spec", "template"]);
-}
-
-fn claim(object: &mut Value, creating: bool) {
-    default_at(object, &["spec", "volumeMode"], "Filesystem");
-    if creating {
-        default_at(object, &["status", "phase"], "Pending");
-    }
 }
 
 fn binding(object: &mut Value) {

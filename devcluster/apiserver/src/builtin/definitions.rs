@@ -207,6 +207,11 @@ fn annotate(all: &mut Map<String, Value>) {
             json!("atomic"),
         );
     }
+    for node in all.values_mut() {
+        if let Some(Value::Array(required)) = node.get_mut("required") {
+            required.retain(|name| name != "metadata");
+        }
+    }
     let statuses: Vec<String> = all
         .keys()
         .filter(|k| k.ends_with("Status"))

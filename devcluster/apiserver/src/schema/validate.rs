@@ -22,7 +22,6 @@ pub fn validate(object: &Value, old: Option<&Value>, schema: &Schema) -> Vec<Fie
     };
     if let Value::Object(map) = object {
         let root = schema.root_value();
-        walker.required(map, root, "", old);
         for (key, child) in map
             .iter()
             .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "apiVersion" | "kind"))
@@ -31,6 +30,7 @@ pub fn validate(object: &Value, old: Option<&Value>, schema: &Schema) -> Vec<Fie
                 walker.node(child, old.and_then(|o| o.get(key)), node, key);
             }
         }
+        walker.required(map, root, "", old);
     }
     walker.errors
 }
@@ -173,7 +173,8 @@ impl Walker<'_> {
             && !format::matches(name, text)
         {
             let detail = format!("{path} in body must be of type {name}: {value}");
-            self.errors.push(FieldError::invalid(path, value, detail));
+            self.errors
+                .push(FieldError::type_invalid(path, text, detail));
         }
     }
 
@@ -227,7 +228,6 @@ impl Walker<'_> {
         schema: &Value,
         path: &str,
     ) {
-        self.required(map, schema, path, old);
         let count = u64::try_from(map.len()).unwrap_or(u64::MAX);
         if let Some(max) = schema
             .get("maxProperties")
@@ -250,6 +250,7 @@ impl Walker<'_> {
                 self.node(child, old.and_then(|o| o.get(key)), node, &join(path, key));
             }
         }
+        self.required(map, schema, path, old);
     }
 
     fn check_list(&mut self, list: &[Value], old: Option<&Value>, schema: &Value, path: &str) {

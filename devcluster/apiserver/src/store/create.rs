@@ -32,7 +32,7 @@ impl Store {
         mut object: Value,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let warnings = decode(resource, &mut object, options, true)?;
+        let warnings = decode(resource, &mut object, options)?;
         set_namespace(resource, namespace, &mut object)?;
         if !meta_str(&object, "resourceVersion").is_empty() {
             return Err(ApiError::bad_request(
@@ -72,8 +72,8 @@ impl Store {
                 None => map.remove("status"),
             };
         }
-        if resource.kind == "Namespace" && !resource.custom {
-            object::remove_meta(&mut owned, "finalizers");
+        if resource.is("", "Namespace") {
+            object::set_at(&mut owned, &["spec"], json!({}));
         }
         let own = own.update(empty, &owned, manager, resource.schema.root(), &options.now);
         set_managed(object, &own);
@@ -83,10 +83,13 @@ impl Store {
     pub(super) fn store_new(
         &mut self,
         resource: &Arc<Resource>,
-        object: Value,
+        mut object: Value,
         options: &WriteOptions,
         warnings: Vec<String>,
     ) -> Result<Written, ApiError> {
+        if !resource.custom {
+            crate::builtin::defaults::admit(&resource.kind, &mut object);
+        }
         let namespace = object::namespace(&object).to_owned();
         let name = object::name(&object).to_owned();
         if resource.namespaced {
@@ -143,17 +146,6 @@ impl Store {
         }
         if resource.custom && resource.status {
             object.as_object_mut().map(|o| o.remove("status"));
-        }
-        if resource.kind == "CustomResourceDefinition" {
-            let status = crate::crd::initial_status(object);
-            object::set_at(object, &["status"], status);
-        }
-        if resource.kind == "Namespace" {
-            crate::builtin::defaults::apply("Namespace", object, true);
-            object::set_at(object, &["status"], json!({"phase": "Active"}));
-        }
-        if resource.kind == "Service" {
-            crate::builtin::defaults::apply("Service", object, true);
         }
     }
 }

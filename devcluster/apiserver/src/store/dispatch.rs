@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::create::Written;
 use super::delete::{DeleteOptions, answer};
 use super::lookup::in_version;
-use super::write::{WriteOptions, read_body};
+use super::write::{WriteOptions, read_body, read_body_of};
 use super::{Reply, Store};
 use crate::accept::{Accepted, Shape, wants_aggregated};
 use crate::error::ApiError;
@@ -95,7 +95,7 @@ impl Store {
         request: &ApiRequest,
         now: Timestamp,
     ) -> Result<Reply, ApiError> {
-        let accepted = Accepted::parse(&request.accept)?;
+        let accepted = Accepted::parse(&request.accept, target.resource.custom)?;
         let include = RowObject::parse(request.param("includeObject"));
         let resource = &target.resource;
         let reading = matches!(request.method, Method::Get | Method::Head);
@@ -154,7 +154,7 @@ impl Store {
     ) -> Result<Written, ApiError> {
         match (request.method, target.subresource.as_deref()) {
             (Method::Post, None) if target.name.is_none() => {
-                let body = read_body(request)?;
+                let body = read_body_of(request, target.resource.custom)?;
                 self.create(&target.resource, target.namespace.as_deref(), body, options)
             }
             (Method::Post, Some("eviction")) => self.evict(target, request, options),
@@ -164,7 +164,7 @@ impl Store {
             (_, Some("eviction" | "binding" | "log")) => Err(ApiError::method_not_allowed()),
             (Method::Put, _) => {
                 target.required_name()?;
-                let body = read_body(request)?;
+                let body = read_body_of(request, target.resource.custom)?;
                 self.replace(target, body, options)
             }
             _ => self.patch(target, request, options),

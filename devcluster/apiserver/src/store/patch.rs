@@ -35,7 +35,7 @@ impl Store {
         let stored = self.existing(resource, &key)?;
         let old = in_version(resource, &stored).into_owned();
         let mut new = patched(kind, resource, &old, &request.body)?;
-        let warnings = decode(resource, &mut new, options, false)?;
+        let warnings = decode(resource, &mut new, options)?;
         set_namespace(resource, target.namespace.as_deref(), &mut new)?;
         let change = Change {
             resource,
@@ -92,7 +92,7 @@ impl Store {
         let of = resource.schema.root();
         let (new, own) = own.apply(&old, &config, &manager, of, options.force, &options.now)?;
         let mut new = new.unwrap_or_else(|| old.clone());
-        decode(resource, &mut new, options, false)?;
+        decode(resource, &mut new, options)?;
         set_managed(&mut new, &own);
         let mut change = Change {
             resource,
@@ -137,7 +137,7 @@ impl Store {
             &options.now,
         )?;
         let mut new = config.clone();
-        decode(resource, &mut new, options, true)?;
+        decode(resource, &mut new, options)?;
         self.prepare_new(resource, &mut new, options);
         set_managed(&mut new, &own);
         self.store_new(resource, new, options, warnings)

@@ -37,7 +37,7 @@ impl Store {
         let resource = &target.resource;
         let key = target.key()?;
         let subresource = target.subresource.as_deref().unwrap_or_default();
-        let warnings = decode(resource, &mut object, options, false)?;
+        let warnings = decode(resource, &mut object, options)?;
         set_namespace(resource, target.namespace.as_deref(), &mut object)?;
         let name = object::name(&object);
         if name.is_empty() {

@@ -212,8 +212,7 @@ fn line(kind: &str, object: &Value) -> Vec<u8> {
 impl WatchPlan {
     /// A bookmark at the present position.
     pub fn bookmark(&self, end_of_initial: bool) -> Vec<u8> {
-        let mut metadata =
-            json!({"resourceVersion": self.cursor.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.cursor.to_string()});
         if end_of_initial {
             object::set_at(
                 &mut metadata,
@@ -230,8 +229,18 @@ impl WatchPlan {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
             Shape::Plain => {
-                json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(),
-                "metadata": metadata})
+                let mut body = match self.resource.custom {
+                    true => json!({}),
+                    false => crate::builtin::zero::empty_object(&self.resource.kind),
+                };
+                object::set_at(&mut body, &["kind"], self.resource.kind.as_str().into());
+                object::set_at(
+                    &mut body,
+                    &["apiVersion"],
+                    self.resource.api_version().into(),
+                );
+                object::set_at(&mut body, &["metadata"], metadata);
+                body
             }
         };
         line("BOOKMARK", &body)

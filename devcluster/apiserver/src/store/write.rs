@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{format_time, metadata};
 use crate::builtin::defaults;
-use crate::error::{ApiError, FieldError};
+use crate::error::{ApiError, FieldError, media_types};
 use crate::fields::managed::{Manager, Operation};
 use crate::object::{meta_mut, name, text_at};
 use crate::registry::Resource;
@@ -91,8 +91,13 @@ impl WriteOptions {
     }
 }
 
-/// Reads a JSON or YAML body as an object.
+/// Reads a body that is not an object of a custom kind.
 pub fn read_body(request: &ApiRequest) -> Result<Value, ApiError> {
+    read_body_of(request, false)
+}
+
+/// Reads a JSON or YAML body as an object; protobuf only for built-in kinds.
+pub fn read_body_of(request: &ApiRequest, custom: bool) -> Result<Value, ApiError> {
     let media = request
         .content_type
         .split(';')
@@ -102,11 +107,8 @@ pub fn read_body(request: &ApiRequest) -> Result<Value, ApiError> {
     match media {
         "" | "application/json" => read_json(&request.body),
         "application/yaml" => read_yaml(&request.body),
-        PROTOBUF => read_protobuf(&request.body),
-        _ => Err(ApiError::unsupported_media_type(&[
-            "application/json",
-            "application/yaml",
-        ])),
+        PROTOBUF if !custom => read_protobuf(&request.body),
+        _ => Err(ApiError::unsupported_media_type(media_types(custom))),
     }
 }
 
@@ -115,8 +117,7 @@ const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Reads a protobuf body of one of the kinds kubectl sends this way.
 fn read_protobuf(body: &[u8]) -> Result<Value, ApiError> {
-    let accepted = ["application/json", "application/yaml"];
-    crate::protobuf::decode(body).ok_or_else(|| ApiError::unsupported_media_type(&accepted))
+    crate::protobuf::decode(body).ok_or_else(|| ApiError::unsupported_media_type(media_types(true)))
 }
 
 /// Reads a JSON body.
@@ -159,7 +160,6 @@ pub fn decode(
     resource: &Resource,
     object: &mut Value,
     options: &WriteOptions,
-    creating: bool,
 ) -> Result<Vec<String>, ApiError> {
     check_kind(resource, object)?;
     let unknown = if resource.schema.is_custom() {
@@ -177,7 +177,7 @@ pub fn decode(
         default::apply_defaults(object, resource.schema.root_value());
         drop_metadata_nulls(object);
     } else {
-        defaults::apply(&resource.kind, object, creating);
+        defaults::apply(&resource.kind, object);
     }
     Ok(warnings)
 }
@@ -273,7 +273,7 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), ApiError> {
 
 /// A built-in object whose values have the wrong JSON type cannot even be decoded.
 fn check_types(resource: &Resource, object: &Value) -> Result<(), ApiError> {
-    let fault = crate::schema::decode::first_type_fault(object, resource.schema.root_value(), "");
+    let fault = crate::schema::decode::first_type_fault(object, resource.schema.root_value());
     match fault {
         None => Ok(()),
         Some(fault) => Err(ApiError::bad_request(format!(

@@ -189,31 +189,46 @@ fn simple_columns(group: &str, kind: &str) -> Vec<Column> {
             let status = Column::new("Status", |o, _| text_at(o, &["status", "phase"]).into());
             vec![status.about("The status of the namespace")]
         }
-        ("", "ConfigMap") => vec![Column::new("Data", |o, _| {
-            (count(o.get("data")) + count(o.get("binaryData"))).into()
-        })],
+        ("", "ConfigMap") => vec![
+            Column::new("Data", |o, _| {
+                (count(o.get("data")) + count(o.get("binaryData"))).into()
+            })
+            .about_field("io.k8s.api.core.v1.ConfigMap", "data"),
+        ],
         ("", "Secret") => vec![
-            Column::new("Type", |o, _| text_at(o, &["type"]).into()),
-            Column::new("Data", |o, _| count(o.get("data")).into()).of_type("integer"),
+            Column::new("Type", |o, _| text_at(o, &["type"]).into())
+                .about_field("io.k8s.api.core.v1.Secret", "type"),
+            Column::new("Data", |o, _| count(o.get("data")).into())
+                .about_field("io.k8s.api.core.v1.Secret", "data"),
         ],
         ("", "ServiceAccount") => {
-            vec![Column::new("Secrets", |o, _| count(o.get("secrets")).into()).of_type("integer")]
+            vec![
+                Column::new("Secrets", |o, _| count(o.get("secrets")).into())
+                    .about_field("io.k8s.api.core.v1.ServiceAccount", "secrets"),
+            ]
         }
         ("coordination.k8s.io", _) => {
-            vec![Column::new("Holder", |o, _| {
-                text_at(o, &["spec", "holderIdentity"]).into()
-            })]
+            vec![
+                Column::new("Holder", |o, _| {
+                    text_at(o, &["spec", "holderIdentity"]).into()
+                })
+                .about_field("io.k8s.api.coordination.v1.LeaseSpec", "holderIdentity"),
+            ]
         }
-        ("rbac.authorization.k8s.io", _) => vec![Column::new("Role", |o, _| {
-            format!(
-                "{}/{}",
-                text_at(o, &["roleRef", "kind"]),
-                text_at(o, &["roleRef", "name"])
-            )
-            .into()
-        })],
+        ("rbac.authorization.k8s.io", _) => vec![
+            Column::new("Role", |o, _| {
+                format!(
+                    "{}/{}",
+                    text_at(o, &["roleRef", "kind"]),
+                    text_at(o, &["roleRef", "name"])
+                )
+                .into()
+            })
+            .about_field("io.k8s.api.rbac.v1.RoleBinding", "roleRef"),
+        ],
         ("discovery.k8s.io", _) => vec![
-            Column::new("AddressType", |o, _| text_at(o, &["addressType"]).into()),
+            Column::new("AddressType", |o, _| text_at(o, &["addressType"]).into())
+                .about_field("io.k8s.api.discovery.v1.EndpointSlice", "addressType"),
             Column::new("Endpoints", |o, _| {
                 let endpoints = o.get("endpoints").and_then(Value::as_array);
                 let addresses = endpoints
@@ -226,20 +241,33 @@ fn simple_columns(group: &str, kind: &str) -> Vec<Column> {
                 } else {
                     list.join(",").into()
                 }
-            }),
+            })
+            .about_field("io.k8s.api.discovery.v1.EndpointSlice", "endpoints"),
         ],
         ("policy", _) => vec![
             Column::new("Min Available", |o, _| {
                 or_not_applicable(at(o, &["spec", "minAvailable"]))
-            }),
+            })
+            .about_field(
+                "io.k8s.api.policy.v1.PodDisruptionBudgetSpec",
+                "minAvailable",
+            ),
             Column::new("Max Unavailable", |o, _| {
                 or_not_applicable(at(o, &["spec", "maxUnavailable"]))
-            }),
+            })
+            .about_field(
+                "io.k8s.api.policy.v1.PodDisruptionBudgetSpec",
+                "maxUnavailable",
+            ),
             Column::new("Allowed Disruptions", |o, _| {
                 at(o, &["status", "disruptionsAllowed"])
                     .cloned()
                     .unwrap_or_else(|| 0.into())
             })
+            .about_field(
+                "io.k8s.api.policy.v1.PodDisruptionBudgetStatus",
+                "disruptionsAllowed",
+            )
             .of_type("integer"),
         ],
         _ => Vec::new(),
@@ -262,9 +290,12 @@ fn event_columns() -> Vec<Column> {
                 .filter_map(|k| o.get(*k))
                 .find(|v| !v.is_null());
             age::since(series.or(plain), now).into()
-        }),
-        Column::new("Type", |o, _| text_at(o, &["type"]).into()),
-        Column::new("Reason", |o, _| text_at(o, &["reason"]).into()),
+        })
+        .about_field("io.k8s.api.core.v1.Event", "lastTimestamp"),
+        Column::new("Type", |o, _| text_at(o, &["type"]).into())
+            .about_field("io.k8s.api.core.v1.Event", "type"),
+        Column::new("Reason", |o, _| text_at(o, &["reason"]).into())
+            .about_field("io.k8s.api.core.v1.Event", "reason"),
         Column::new("Object", |o, _| {
             let object = |key: &str| {
                 let core = text_at(o, &["involvedObject", key]);
@@ -276,12 +307,16 @@ fn event_columns() -> Vec<Column> {
                 .to_owned()
             };
             format!("{}/{}", object("kind").to_lowercase(), object("name")).into()
-        }),
+        })
+        .about_field("io.k8s.api.core.v1.Event", "involvedObject"),
         Column::new("Subobject", |o, _| {
             text_at(o, &["involvedObject", "fieldPath"]).into()
         })
+        .about_field("io.k8s.api.core.v1.ObjectReference", "fieldPath")
         .wide(),
-        Column::new("Source", |o, _| text_at(o, &["source", "component"]).into()).wide(),
+        Column::new("Source", |o, _| text_at(o, &["source", "component"]).into())
+            .about_field("io.k8s.api.core.v1.Event", "source")
+            .wide(),
         Column::new("Message", |o, _| {
             let core = text_at(o, &["message"]);
             if core.is_empty() {
@@ -291,15 +326,17 @@ fn event_columns() -> Vec<Column> {
             }
             .trim()
             .into()
-        }),
+        })
+        .about_field("io.k8s.api.core.v1.Event", "message"),
         Column::new("First Seen", |o, now| {
             age::since(o.get("firstTimestamp"), now).into()
         })
+        .about_field("io.k8s.api.core.v1.Event", "firstTimestamp")
         .wide(),
         Column::new("Count", |o, _| {
             o.get("count").cloned().unwrap_or_else(|| 1.into())
         })
-        .of_type("integer")
+        .about_field("io.k8s.api.core.v1.Event", "count")
         .wide(),
         name_column().wide(),
     ]

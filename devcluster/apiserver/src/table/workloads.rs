@@ -132,6 +132,7 @@ pub(super) fn after_age(kind: &str) -> Vec<Column> {
                 Column::new("VolumeMode", |o, _| {
                     text_at(o, &["spec", "volumeMode"]).into()
                 })
+                .about_field("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "volumeMode")
                 .wide(),
             ]
         }
@@ -291,18 +292,22 @@ fn key_values(value: Option<&Value>) -> String {
 
 fn service() -> Vec<Column> {
     vec![
-        Column::new("Type", |o, _| text_at(o, &["spec", "type"]).into()),
+        Column::new("Type", |o, _| text_at(o, &["spec", "type"]).into())
+            .about_field("io.k8s.api.core.v1.ServiceSpec", "type"),
         Column::new("Cluster-IP", |o, _| {
             or_none(text_at(o, &["spec", "clusterIP"]))
-        }),
+        })
+        .about_field("io.k8s.api.core.v1.ServiceSpec", "clusterIP"),
         Column::new("External-IP", |o, _| {
             let list: Vec<&str> = items(o, &["spec", "externalIPs"])
                 .iter()
                 .filter_map(Value::as_str)
                 .collect();
             or_none(list.join(","))
-        }),
-        Column::new("Port(s)", |o, _| or_none(service_ports(o))),
+        })
+        .about_field("io.k8s.api.core.v1.ServiceSpec", "externalIPs"),
+        Column::new("Port(s)", |o, _| or_none(service_ports(o)))
+            .about_field("io.k8s.api.core.v1.ServiceSpec", "ports"),
     ]
 }
 
@@ -327,11 +332,14 @@ fn endpoint_list(endpoints: &Value) -> String {
 
 fn claim() -> Vec<Column> {
     vec![
-        Column::new("Status", |o, _| text_at(o, &["status", "phase"]).into()),
-        Column::new("Volume", |o, _| text_at(o, &["spec", "volumeName"]).into()),
+        Column::new("Status", |o, _| text_at(o, &["status", "phase"]).into())
+            .about_field("io.k8s.api.core.v1.PersistentVolumeClaimStatus", "phase"),
+        Column::new("Volume", |o, _| text_at(o, &["spec", "volumeName"]).into())
+            .about_field("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "volumeName"),
         Column::new("Capacity", |o, _| {
             text_at(o, &["status", "capacity", "storage"]).into()
-        }),
+        })
+        .about_field("io.k8s.api.core.v1.PersistentVolumeClaimStatus", "capacity"),
         Column::new("Access Modes", |o, _| {
             let short = |mode: &str| match mode {
                 "ReadWriteOnce" => "RWO",
@@ -343,10 +351,18 @@ fn claim() -> Vec<Column> {
                 .iter()
                 .filter_map(Value::as_str);
             modes.map(short).collect::<Vec<_>>().join(",").into()
-        }),
+        })
+        .about_field(
+            "io.k8s.api.core.v1.PersistentVolumeClaimStatus",
+            "accessModes",
+        ),
         Column::new("StorageClass", |o, _| {
             text_at(o, &["spec", "storageClassName"]).into()
-        }),
+        })
+        .about_field(
+            "io.k8s.api.core.v1.PersistentVolumeClaimSpec",
+            "storageClassName",
+        ),
     ]
 }
 
