@@ -63,9 +63,14 @@ pub fn build(guest: &Guest, toolchain: &Toolchain) -> Result<Built, BuildError> 
             path: guest.crate_dir.clone(),
             source,
         })?;
+    let target_dir =
+        std::path::absolute(&guest.target_dir).map_err(|source| BuildError::ReadModule {
+            path: guest.target_dir.clone(),
+            source,
+        })?;
     let guest = &Guest {
         crate_dir,
-        target_dir: guest.target_dir.clone(),
+        target_dir,
     };
     let manifest = guest.crate_dir.join("Cargo.toml");
     let name = package_name(&manifest)?;

@@ -228,6 +228,8 @@ macro_rules! __export_plugin {
 }
 
 /// Exports a type that implements [`TemplateMerge`] as a component of the world template-merge.
+// rustfmt does not understand the macro call inside.
+#[rustfmt::skip]
 #[macro_export]
 macro_rules! template_merge {
     ($plugin:ty) => {
@@ -241,7 +243,7 @@ macro_rules! template_merge {
                 ) -> Result<$crate::values::Response, $crate::Failure> {
                     $crate::enter();
                     <$plugin as $crate::TemplateMerge>::merge(request)
-        }
+                }
             }
             $crate::bindings::values::export_values!(Export with_types_in $crate::bindings::values);
         };
@@ -249,6 +251,7 @@ macro_rules! template_merge {
 }
 
 /// Exports a type that implements [`VersionCheck`] as a component of the world version-check.
+#[rustfmt::skip]
 #[macro_export]
 macro_rules! version_check {
     ($plugin:ty) => {
@@ -262,7 +265,7 @@ macro_rules! version_check {
                 ) -> Result<Vec<$crate::Finding>, $crate::Failure> {
                     $crate::enter();
                     <$plugin as $crate::VersionCheck>::check(request)
-        }
+                }
             }
             $crate::bindings::check::export_check!(Export with_types_in $crate::bindings::check);
         };
@@ -270,6 +273,7 @@ macro_rules! version_check {
 }
 
 /// Exports a type that implements [`ChainBuilder`] as a component of the world chain-builder.
+#[rustfmt::skip]
 #[macro_export]
 macro_rules! chain_builder {
     ($plugin:ty) => {
@@ -283,7 +287,7 @@ macro_rules! chain_builder {
                 ) -> Result<$crate::chain::Response, $crate::Failure> {
                     $crate::enter();
                     <$plugin as $crate::ChainBuilder>::build(request)
-        }
+                }
             }
             $crate::bindings::chain::export_chain!(Export with_types_in $crate::bindings::chain);
         };

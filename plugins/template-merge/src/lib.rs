@@ -292,6 +292,12 @@ mod tests {
         );
         let found = findings(rendering(json!({"a": 1, "{{ \"a\" }}": 2})));
         assert!(found[0].message.contains("twice"), "{found:?}");
+        let found = findings(rendering(json!({"{{ .x }}": 1, "{{ .y }}": 2})));
+        assert_eq!(
+            found.len(),
+            2,
+            "keys that fail are not the same key: {found:?}"
+        );
     }
 
     #[test]

@@ -103,9 +103,11 @@ impl Renderer<'_> {
             } else {
                 format!("{path}.{key}")
             };
+            let before = self.findings.len();
             let new_key = self.text(key, &item_path);
+            let has_key = self.findings.len() == before;
             let item = self.value(item, &item_path);
-            if rendered.insert(new_key.clone(), item).is_some() {
+            if rendered.insert(new_key.clone(), item).is_some() && has_key {
                 self.report(
                     &item_path,
                     &format!("the key {new_key:?} is there twice after rendering"),
