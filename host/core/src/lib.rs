@@ -33,6 +33,7 @@ pub mod dpuflavor;
 pub mod dpunodemaintenance;
 pub mod dpuset;
 
+pub mod dpuready;
 pub mod dpuservice;
 pub mod dpuservicechain;
 pub mod dpuserviceinterface;
