@@ -4,6 +4,7 @@ pub mod decode;
 pub mod default;
 pub mod format;
 pub mod list_types;
+mod pattern;
 pub mod prune;
 pub mod rules;
 pub mod structural;
@@ -95,7 +96,7 @@ fn collect_patterns(node: &Value, out: &mut BTreeMap<String, Regex>) {
     match node {
         Value::Object(map) => {
             if let Some(Value::String(pattern)) = map.get("pattern")
-                && let Ok(regex) = Regex::new(pattern)
+                && let Ok(regex) = pattern::compile(pattern)
             {
                 out.insert(pattern.clone(), regex);
             }

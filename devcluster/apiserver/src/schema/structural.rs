@@ -28,7 +28,7 @@ fn walk(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldError>) {
         check_type(schema, path, errors);
     }
     if let Some(rule) = schema.get("pattern").and_then(Value::as_str)
-        && let Err(error) = regex::Regex::new(rule)
+        && let Err(error) = super::pattern::compile(rule)
     {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(FieldError::invalid(
