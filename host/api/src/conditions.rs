@@ -127,3 +127,81 @@ pub mod per_node {
     /// The interface is wired on its node.
     pub const SERVICEINTERFACE_RECONCILED: &str = "ServiceInterfaceReconciled";
 }
+
+/// Condition types of a BFB besides [`READY`].
+pub mod bfb {
+    /// The name of the file is known.
+    pub const INITIALIZED: &str = "Initialized";
+    /// The file is in the store and its versions are known.
+    pub const DOWNLOADED: &str = "Downloaded";
+    /// The last attempt failed.
+    pub const ERROR: &str = "Error";
+    /// The object can go.
+    pub const DELETED: &str = "Deleted";
+}
+
+/// Condition types of a DPUSet besides [`READY`].
+pub mod dpuset {
+    /// Every selected device has a DPU of this set.
+    pub const PREREQS_RECONCILED: &str = "DPUSetPrereqsReconciled";
+}
+
+/// Condition types of a DPU besides [`READY`], in the order in which provisioning reaches them.
+pub mod dpu {
+    /// Node, device and cluster were found.
+    pub const INITIALIZED: &str = "Initialized";
+    /// The image is ready.
+    pub const BFB_READY: &str = "BFBReady";
+    /// The DPU has a slot for its installation.
+    pub const PENDING: &str = "Pending";
+    /// The host may be disturbed.
+    pub const NODE_EFFECT_READY: &str = "NodeEffectReady";
+    /// The interface for the installation is prepared.
+    pub const INTERFACE_INITIALIZED: &str = "InterfaceInitialized";
+    /// The firmware is configured.
+    pub const FW_CONFIGURED: &str = "FWConfigured";
+    /// The configuration that goes with the image is rendered.
+    pub const BFB_PREPARED: &str = "BFBPrepared";
+    /// The image is installed and runs.
+    pub const OS_INSTALLED: &str = "OSInstalled";
+    /// The host, or the DPU, was restarted.
+    pub const REBOOTED: &str = "Rebooted";
+    /// The node is there and has its labels.
+    pub const DPU_CLUSTER_READY: &str = "DPUClusterReady";
+    /// The host was given back.
+    pub const NODE_EFFECT_REMOVED: &str = "NodeEffectRemoved";
+    /// What keeps the object from going.
+    pub const DELETING: &str = "Deleting";
+    /// A step failed for good.
+    pub const ERROR: &str = "Error";
+}
+
+/// Condition types of a DPUNode besides [`READY`].
+pub mod dpunode {
+    /// A reboot was asked for and has not happened.
+    pub const REBOOT_IN_PROGRESS: &str = "DPUNodeRebootInProgress";
+    /// An effect on the host is in force.
+    pub const NODE_EFFECT_IN_PROGRESS: &str = "DPUNodeNodeEffectInProgress";
+}
+
+/// Condition types of a DPUDevice besides [`READY`].
+pub mod dpudevice {
+    /// A DPUNode names the device.
+    pub const NODE_ATTACHED: &str = "NodeAttached";
+    /// The BMC answered and is that of the right card.
+    pub const DISCOVERED: &str = "Discovered";
+}
+
+/// Condition types of a DPUNodeMaintenance.
+pub mod dpunodemaintenance {
+    /// The effect is in force.
+    pub const APPLIED: &str = "NodeEffectApplied";
+    /// The effect is undone.
+    pub const REMOVED: &str = "NodeEffectRemoved";
+}
+
+/// Condition types of a DPUCluster besides [`READY`].
+pub mod dpucluster {
+    /// The cluster exists and its kubeconfig is known.
+    pub const CREATED: &str = "Created";
+}

@@ -31,6 +31,12 @@ pub mod labels {
     pub const DPUDEVICE_PCI_ADDRESS: &str = "provisioning.dpu.nvidia.com/dpudevice-pciAddress";
     /// On nodes of a DPU cluster: the DPUNode that hosts the DPU.
     pub const NODE_HOST: &str = "provisioning.dpu.nvidia.com/host";
+    /// On DPUDevices: the card is not provisioned and counts as ready.
+    pub const SKIP_PROVISIONING: &str = "provisioning.dpu.nvidia.com/skip-dpu-provisioning";
+    /// On bootstrap token Secrets of a DPU cluster: namespace of the DPU.
+    pub const DPU_NAMESPACE: &str = "provisioning.dpu.nvidia.com/dpu-namespace";
+    /// On bootstrap token Secrets of a DPU cluster: name of the DPU.
+    pub const DPU_NAME: &str = "provisioning.dpu.nvidia.com/dpu-name";
     /// On nodes of a DPU cluster and DPUNodes: version of the controller that provisioned them.
     pub const DPF_VERSION: &str = "operator.dpu.nvidia.com/dpf-version";
     /// On Argo CD Applications: name of the DPUService.
@@ -88,6 +94,21 @@ pub mod annotations {
     /// On DPUNodes: a person or program reboots the host and removes it.
     pub const EXTERNAL_REBOOT_REQUIRED: &str =
         "provisioning.dpu.nvidia.com/dpunode-external-reboot-required";
+    /// Prefix on DPUNodeMaintenances: the additional requestors of one DPU as JSON; followed by 16 hexadecimal digits.
+    pub const LAST_APPLIED_REQUESTORS_PREFIX: &str =
+        "provisioning.dpu.nvidia.com/last-applied-additional-requestors-on-";
+    /// On DPUs: digest of what the DPUSet wrote last.
+    pub const DPUSET_APPLIED: &str = "provisioning.dpu.nvidia.com/dpuset-applied-digest";
+    /// On DPUNodes: `skip` leaves out the restart after an installation.
+    pub const REBOOT_COMMAND: &str = "provisioning.dpu.nvidia.com/reboot-command";
+    /// On DPUs in phase Error: try the failed phase again.
+    pub const RETRY: &str = "provisioning.dpu.nvidia.com/retry";
+    /// On DPUDevices: `http` instead of `https` to the BMC, for development.
+    pub const BMC_SCHEME: &str = "provisioning.dpu.nvidia.com/bmc-scheme";
+    /// On DPUFlavors: number of trusted scalable functions, 1 to 10.
+    pub const TRUSTED_SFS: &str = "provisioning.dpu.nvidia.com/num-of-trusted-sfs";
+    /// On Nodes: JSON of what an effect changed, so that exactly that is undone.
+    pub const NODE_EFFECT_RECORD: &str = "provisioning.dpu.nvidia.com/node-effect-record";
 }
 
 /// Finalizers.

@@ -29,6 +29,7 @@ pub mod dpudeployment;
 
 pub mod bfb;
 pub mod dpu;
+pub mod dpucluster;
 pub mod dpuflavor;
 pub mod dpunodemaintenance;
 pub mod dpuset;

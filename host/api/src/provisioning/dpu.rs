@@ -233,6 +233,10 @@ pub struct DpuStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub install_percent: Option<i32>,
+    /// What the BMC gave as the time of its last reset before the ARM cores were reset; the reset happened once that
+    /// differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm_reset_before: Option<String>,
     /// Generation that the status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
