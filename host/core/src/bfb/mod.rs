@@ -51,12 +51,18 @@ pub fn users(bfb: &Bfb, sets: &[DpuSet], dpus: &[Dpu]) -> Vec<String> {
             .and_then(|spec| spec.bfb.as_ref())
             .and_then(|bfb| bfb.name.as_deref());
         if used == name && set.metadata.namespace.as_deref() == namespace {
-            users.push(format!("DPUSet {}", set.metadata.name.as_deref().unwrap_or_default()));
+            users.push(format!(
+                "DPUSet {}",
+                set.metadata.name.as_deref().unwrap_or_default()
+            ));
         }
     }
     for dpu in dpus {
         if dpu.spec.bfb.as_deref() == name && dpu.metadata.namespace.as_deref() == namespace {
-            users.push(format!("DPU {}", dpu.metadata.name.as_deref().unwrap_or_default()));
+            users.push(format!(
+                "DPU {}",
+                dpu.metadata.name.as_deref().unwrap_or_default()
+            ));
         }
     }
     users.sort();
@@ -125,7 +131,9 @@ pub struct Inspected {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unacceptable {
     /// Another file than the one that was asked for.
-    #[error("the file has checksum {found}, spec.checksum demands {demanded}: correct the URL or the checksum")]
+    #[error(
+        "the file has checksum {found}, spec.checksum demands {demanded}: correct the URL or the checksum"
+    )]
     Checksum {
         /// Of the file.
         found: String,

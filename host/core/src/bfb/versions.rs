@@ -112,7 +112,9 @@ impl VersionScanner {
             State::Complete(text) => parse(&text),
             State::Searching => Err(VersionsError::Missing),
             State::Collecting(_) => Err(VersionsError::Malformed("it has no end".to_owned())),
-            State::TooLong => Err(VersionsError::Malformed("it is longer than 1 MiB".to_owned())),
+            State::TooLong => Err(VersionsError::Malformed(
+                "it is longer than 1 MiB".to_owned(),
+            )),
         }
     }
 }
@@ -149,7 +151,9 @@ fn parse(text: &str) -> Result<BfbVersions, VersionsError> {
             .find(|member| member.name == name && !member.version.is_empty())
             .map(|member| member.version.clone())
     };
-    let doca = version("DOCA").map(|text| normalised_doca(&text)).transpose()?;
+    let doca = version("DOCA")
+        .map(|text| normalised_doca(&text))
+        .transpose()?;
     Ok(BfbVersions {
         bsp: version("BF3_BSP"),
         doca,

@@ -91,7 +91,10 @@ mod tests {
         let mut node = node.clone();
         for (field, map) in [
             ("labels", node.metadata.labels.get_or_insert_default()),
-            ("annotations", node.metadata.annotations.get_or_insert_default()),
+            (
+                "annotations",
+                node.metadata.annotations.get_or_insert_default(),
+            ),
         ] {
             for (key, value) in change.patch["metadata"][field].as_object().unwrap() {
                 match value.as_str() {
@@ -112,7 +115,10 @@ mod tests {
         assert_eq!(node_label_change(&first, &node), None);
         let second = dpu(&[("a", "2")]);
         let change = node_label_change(&second, &node).unwrap();
-        assert_eq!(change.patch["metadata"]["labels"], json!({"a": "2", "b": null}));
+        assert_eq!(
+            change.patch["metadata"]["labels"],
+            json!({"a": "2", "b": null})
+        );
         let node = patched(&node, &change);
         assert_eq!(node_label_change(&second, &node), None);
         let labels = node.metadata.labels.unwrap();
@@ -123,9 +129,17 @@ mod tests {
     #[test]
     fn a_label_that_somebody_changed_is_written_again() {
         let dpu = dpu(&[("a", "1")]);
-        let node = patched(&Node::default(), &node_label_change(&dpu, &Node::default()).unwrap());
+        let node = patched(
+            &Node::default(),
+            &node_label_change(&dpu, &Node::default()).unwrap(),
+        );
         let mut changed = node;
-        changed.metadata.labels.as_mut().unwrap().insert("a".to_owned(), "x".to_owned());
+        changed
+            .metadata
+            .labels
+            .as_mut()
+            .unwrap()
+            .insert("a".to_owned(), "x".to_owned());
         let change = node_label_change(&dpu, &changed).unwrap();
         assert_eq!(change.patch["metadata"]["labels"], json!({"a": "1"}));
     }

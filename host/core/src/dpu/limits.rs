@@ -207,6 +207,9 @@ mod tests {
 
     #[test]
     fn a_config_without_settings_is_like_none() {
-        assert_eq!(Limits::from(&DpfOperatorConfig::default()), Limits::default());
+        assert_eq!(
+            Limits::from(&DpfOperatorConfig::default()),
+            Limits::default()
+        );
     }
 }

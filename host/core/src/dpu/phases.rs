@@ -413,7 +413,11 @@ mod tests {
             (P::Error, Event::done(), P::Error),
             (P::Error, Event::Waiting(said()), P::Error),
             (P::Error, Event::Retry, P::Initializing),
-            (P::HostNetworkConfiguration, Event::done(), P::DpuClusterConfig),
+            (
+                P::HostNetworkConfiguration,
+                Event::done(),
+                P::DpuClusterConfig,
+            ),
             (P::Deleting, Event::done(), P::Deleting),
             (P::Deleting, Event::Failed(said()), P::Deleting),
             (P::Deleting, Event::Retry, P::Deleting),
@@ -428,7 +432,10 @@ mod tests {
 
     #[test]
     fn a_change_of_labels_with_effect_does_not_install_again() {
-        let effect = step(at(DpuPhase::Ready), Event::LabelsChanged { with_effect: true });
+        let effect = step(
+            at(DpuPhase::Ready),
+            Event::LabelsChanged { with_effect: true },
+        );
         assert!(effect.position.labels_only);
         let next = step(effect.position, Event::done()).position;
         assert_eq!(next.phase, DpuPhase::DpuClusterConfig);
@@ -446,7 +453,10 @@ mod tests {
             (DpuPhase::NodeEffectRemoval, DpuPhase::DpuClusterConfig),
         ] {
             let error = step(at(failed), Event::Failed(said())).position;
-            assert_eq!((error.phase, error.previous), (DpuPhase::Error, Some(failed)));
+            assert_eq!(
+                (error.phase, error.previous),
+                (DpuPhase::Error, Some(failed))
+            );
             assert_eq!(step(error, Event::Retry).position.phase, again, "{failed}");
         }
     }
@@ -454,12 +464,24 @@ mod tests {
     #[test]
     fn a_failure_tells_cause_and_next_step() {
         let outcome = step(at(DpuPhase::OsInstalling), Event::Overdue(said()));
-        let error = outcome.changes.iter().find(|c| c.condition == "Error").unwrap();
+        let error = outcome
+            .changes
+            .iter()
+            .find(|c| c.condition == "Error")
+            .unwrap();
         assert!(error.holds);
         assert!(error.message.contains("of that") && error.message.contains("/retry=true"));
-        let step = outcome.changes.iter().find(|c| c.condition == "OSInstalled").unwrap();
+        let step = outcome
+            .changes
+            .iter()
+            .find(|c| c.condition == "OSInstalled")
+            .unwrap();
         assert_eq!((step.holds, step.reason.as_str()), (false, "Because"));
-        let ready = outcome.changes.iter().find(|c| c.condition == "Ready").unwrap();
+        let ready = outcome
+            .changes
+            .iter()
+            .find(|c| c.condition == "Ready")
+            .unwrap();
         assert!(!ready.holds);
     }
 

@@ -75,7 +75,10 @@ pub fn reboot_move(view: RebootView<'_>) -> RebootMove {
     }
     if let Some(sibling) = siblings.iter().find(|other| {
         other.metadata.uid != dpu.metadata.uid
-            && other.status.as_ref().is_some_and(|s| is_before_reboot(s.phase))
+            && other
+                .status
+                .as_ref()
+                .is_some_and(|s| is_before_reboot(s.phase))
     }) {
         return RebootMove::WaitForSibling {
             name: sibling.metadata.name.clone().unwrap_or_default(),
@@ -190,9 +193,15 @@ mod tests {
         let said = Said::new(WAITING_FOR_REBOOT, "reboot it");
         let outcome = step(Position::from(&status), Event::Waiting(said));
         asked.status = Some(enter(&status, &outcome, 1, Timestamp::UNIX_EPOCH));
-        let pending = node(external(), &[(annotations::EXTERNAL_REBOOT_REQUIRED, "true")]);
+        let pending = node(
+            external(),
+            &[(annotations::EXTERNAL_REBOOT_REQUIRED, "true")],
+        );
         assert_eq!(decide(&asked, &pending, &[]), RebootMove::WaitForReboot);
-        assert_eq!(decide(&asked, &node(external(), &[]), &[]), RebootMove::Done);
+        assert_eq!(
+            decide(&asked, &node(external(), &[]), &[]),
+            RebootMove::Done
+        );
     }
 
     #[test]

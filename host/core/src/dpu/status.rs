@@ -20,10 +20,14 @@ impl From<&DpuStatus> for Position {
 
 /// The status after an outcome; what phases keep for themselves is dropped when they are left.
 #[must_use]
-pub fn enter(observed: &DpuStatus, outcome: &Outcome, generation: i64, now: Timestamp) -> DpuStatus {
+pub fn enter(
+    observed: &DpuStatus,
+    outcome: &Outcome,
+    generation: i64,
+    now: Timestamp,
+) -> DpuStatus {
     let Outcome { position, changes } = outcome;
-    let mut conditions =
-        Conditions::new(observed.conditions.as_deref(), &[], generation, now);
+    let mut conditions = Conditions::new(observed.conditions.as_deref(), &[], generation, now);
     for change in changes {
         let status = if change.holds { "True" } else { "False" };
         conditions.put(change.condition, status, &change.reason, &change.message);
@@ -112,7 +116,12 @@ mod tests {
         assert_eq!(second.phase, DpuPhase::Pending);
         assert_eq!(second.phase_start_time.as_ref().unwrap().0, at(100));
         let waiting = Event::Waiting(super::super::Said::new("BFBIsNotReady", "x"));
-        let third = enter(&second, &step(Position::from(&second), waiting.clone()), 1, at(200));
+        let third = enter(
+            &second,
+            &step(Position::from(&second), waiting.clone()),
+            1,
+            at(200),
+        );
         let fourth = enter(&third, &step(Position::from(&third), waiting), 1, at(300));
         assert_eq!(third, fourth);
         assert_eq!(fourth.phase_start_time.unwrap().0, at(100));
@@ -126,9 +135,19 @@ mod tests {
             ..DpuStatus::default()
         };
         let waiting = Event::Waiting(super::super::Said::new("TaskProgress", "x"));
-        let same = enter(&installing, &step(Position::from(&installing), waiting), 1, at(1));
+        let same = enter(
+            &installing,
+            &step(Position::from(&installing), waiting),
+            1,
+            at(1),
+        );
         assert_eq!(same.redfish_task_id.as_deref(), Some("7"));
-        let next = enter(&installing, &step(Position::from(&installing), Event::done()), 1, at(1));
+        let next = enter(
+            &installing,
+            &step(Position::from(&installing), Event::done()),
+            1,
+            at(1),
+        );
         assert_eq!(next.redfish_task_id, None);
     }
 

@@ -47,7 +47,9 @@ pub fn allocate(
             None
         };
         match refusal {
-            Some(why) => refusals.push(format!("{}/{}: {why}", candidate.namespace, candidate.name)),
+            Some(why) => {
+                refusals.push(format!("{}/{}: {why}", candidate.namespace, candidate.name))
+            }
             None if best.as_ref().is_none_or(|b| candidate.before(b)) => best = Some(candidate),
             None => {}
         }
@@ -62,9 +64,7 @@ pub fn allocate(
 pub fn assigned(cluster: &DpuCluster, dpus: &[Dpu]) -> usize {
     dpus.iter()
         .filter_map(|dpu| dpu.spec.cluster.as_ref())
-        .filter(|c| {
-            c.name == cluster.metadata.name && c.namespace == cluster.metadata.namespace
-        })
+        .filter(|c| c.name == cluster.metadata.name && c.namespace == cluster.metadata.namespace)
         .count()
 }
 
@@ -131,15 +131,25 @@ mod tests {
     #[test]
     fn the_fullest_with_room_wins() {
         use DpuClusterPhase::{NotReady, Ready};
-        let (a, b, c) = (cluster("a", 10, Ready), cluster("b", 4, Ready), cluster("c", 10, NotReady));
+        let (a, b, c) = (
+            cluster("a", 10, Ready),
+            cluster("b", 4, Ready),
+            cluster("c", 10, NotReady),
+        );
         let pick = |clusters: &[DpuCluster], dpus: &[Dpu]| {
-            allocate(clusters, dpus, None).map(|(_, name)| name).map_err(|e| e.to_string())
+            allocate(clusters, dpus, None)
+                .map(|(_, name)| name)
+                .map_err(|e| e.to_string())
         };
         let all = [b.clone(), c.clone(), a.clone()];
         assert_eq!(pick(&all, &[]), Ok("a".to_owned()));
         let mut dpus = members("a", 4);
         dpus.extend(members("b", 2));
-        assert_eq!(pick(&all, &dpus), Ok("b".to_owned()), "2/4 is fuller than 4/10");
+        assert_eq!(
+            pick(&all, &dpus),
+            Ok("b".to_owned()),
+            "2/4 is fuller than 4/10"
+        );
         dpus.extend(members("b", 2));
         assert_eq!(pick(&all, &dpus), Ok("a".to_owned()), "b is full");
         dpus.extend(members("a", 6));

@@ -168,12 +168,21 @@ fn ovs_script(flavor: &DpuFlavor) -> Option<&str> {
 }
 
 fn registry(flavor: &DpuFlavor) -> Option<&str> {
-    let endpoint = flavor.spec.containerd_config.as_ref()?.registry_endpoint.as_deref()?;
+    let endpoint = flavor
+        .spec
+        .containerd_config
+        .as_ref()?
+        .registry_endpoint
+        .as_deref()?;
     Some(endpoint).filter(|e| !e.is_empty())
 }
 
 fn mode(flavor: &DpuFlavor) -> &'static str {
-    flavor.spec.dpu_mode.unwrap_or(FlavorMode::ZeroTrust).as_str()
+    flavor
+        .spec
+        .dpu_mode
+        .unwrap_or(FlavorMode::ZeroTrust)
+        .as_str()
 }
 
 /// The number of scalable functions: the first `PF_TOTAL_SF=` of the firmware parameters.
@@ -210,29 +219,83 @@ fn files(
     let spec = &flavor.spec;
     let mut files = vec![
         File::new("/etc/netplan/98-oob-tmfifo.yaml", "0600", netplan(mtu)),
-        File::new("/opt/dpf/join_k8s_cluster.sh", "0700", join_script(node_name, join)?),
-        File::new("/etc/systemd/system/kubeadm-join.service", "0644", unit("Join the DPU cluster", "/opt/dpf/join_k8s_cluster.sh", "network-online.target")),
-        File::new("/opt/dpf/configure-sfs.sh", "0700", functions_script(flavor, number_of_pfs)),
-        File::new("/etc/systemd/system/bootstrap-dpf.service", "0644", unit("Create scalable functions", "/opt/dpf/configure-sfs.sh", "openvswitch-switch.service")),
+        File::new(
+            "/opt/dpf/join_k8s_cluster.sh",
+            "0700",
+            join_script(node_name, join)?,
+        ),
+        File::new(
+            "/etc/systemd/system/kubeadm-join.service",
+            "0644",
+            unit(
+                "Join the DPU cluster",
+                "/opt/dpf/join_k8s_cluster.sh",
+                "network-online.target",
+            ),
+        ),
+        File::new(
+            "/opt/dpf/configure-sfs.sh",
+            "0700",
+            functions_script(flavor, number_of_pfs),
+        ),
+        File::new(
+            "/etc/systemd/system/bootstrap-dpf.service",
+            "0644",
+            unit(
+                "Create scalable functions",
+                "/opt/dpf/configure-sfs.sh",
+                "openvswitch-switch.service",
+            ),
+        ),
     ];
     if let Some(parameters) = spec.sysctl.as_ref().and_then(|s| s.parameters.as_ref()) {
-        files.push(File::new("/etc/sysctl.d/99-dpf.conf", "0644", lines(parameters)));
+        files.push(File::new(
+            "/etc/sysctl.d/99-dpf.conf",
+            "0644",
+            lines(parameters),
+        ));
     }
-    if let Some(parameters) = spec.grub.as_ref().and_then(|g| g.kernel_parameters.as_ref()) {
-        let line = format!("GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n", parameters.join(" "));
+    if let Some(parameters) = spec
+        .grub
+        .as_ref()
+        .and_then(|g| g.kernel_parameters.as_ref())
+    {
+        let line = format!(
+            "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
+            parameters.join(" ")
+        );
         files.push(File::new("/etc/default/grub.d/99-dpf.cfg", "0644", line));
     }
     if spec.nvconfig.as_ref().is_some_and(|n| !n.is_empty()) {
-        files.push(File::new("/opt/dpf/set-nvconfig-params.sh", "0700", nvconfig_script(flavor)));
+        files.push(File::new(
+            "/opt/dpf/set-nvconfig-params.sh",
+            "0700",
+            nvconfig_script(flavor),
+        ));
     }
     if let Some(script) = ovs_script(flavor) {
         let script = format!("#!/bin/bash\nset -e\n{}\n", script.trim_end());
         files.push(File::new("/opt/dpf/ovs.sh", "0700", script));
-        files.push(File::new("/etc/systemd/system/ovs-config.service", "0644", unit("Configure Open vSwitch", "/opt/dpf/ovs.sh", "openvswitch-switch.service")));
+        files.push(File::new(
+            "/etc/systemd/system/ovs-config.service",
+            "0644",
+            unit(
+                "Configure Open vSwitch",
+                "/opt/dpf/ovs.sh",
+                "openvswitch-switch.service",
+            ),
+        ));
     }
     if let Some(endpoint) = registry(flavor) {
-        let hosts = format!("server = \"https://nvcr.io\"\n\n[host.{}]\n  capabilities = [\"pull\", \"resolve\"]\n", quoted(endpoint));
-        files.push(File::new("/etc/containerd/certs.d/nvcr.io/hosts.toml", "0644", hosts));
+        let hosts = format!(
+            "server = \"https://nvcr.io\"\n\n[host.{}]\n  capabilities = [\"pull\", \"resolve\"]\n",
+            quoted(endpoint)
+        );
+        files.push(File::new(
+            "/etc/containerd/certs.d/nvcr.io/hosts.toml",
+            "0644",
+            hosts,
+        ));
     }
     for file in spec.config_files.iter().flatten() {
         let mut written = File::new(
@@ -270,7 +333,10 @@ fn join_script(node_name: &str, join: &Join) -> Result<String, RenderError> {
         .map(|rest| rest.split('/').next().unwrap_or_default())
         .filter(|host| !host.is_empty())
         .ok_or_else(|| RenderError::ApiServer(join.api_server.clone()))?;
-    let mut command = format!("kubeadm join {endpoint} --node-name {node_name} --token {}", join.token);
+    let mut command = format!(
+        "kubeadm join {endpoint} --node-name {node_name} --token {}",
+        join.token
+    );
     for hash in &join.ca_cert_hashes {
         command.push_str(" --discovery-token-ca-cert-hash ");
         command.push_str(hash);
@@ -298,15 +364,24 @@ fn functions_script(flavor: &DpuFlavor, number_of_pfs: i32) -> String {
         ));
     }
     for pf in 0..number_of_pfs.max(1) {
-        script.push_str(&format!("ip link set p{pf} mtu 9216 || true\nip link set pf{pf}hpf mtu 9216 || true\n"));
+        script.push_str(&format!(
+            "ip link set p{pf} mtu 9216 || true\nip link set pf{pf}hpf mtu 9216 || true\n"
+        ));
     }
     script
 }
 
 fn nvconfig_script(flavor: &DpuFlavor) -> String {
-    let mut script = String::from("#!/bin/bash\nset -e\nmst start\nfor device in /dev/mst/*; do\n  mlxconfig -d \"$device\" -y reset\ndone\n");
+    let mut script = String::from(
+        "#!/bin/bash\nset -e\nmst start\nfor device in /dev/mst/*; do\n  mlxconfig -d \"$device\" -y reset\ndone\n",
+    );
     for config in flavor.spec.nvconfig.iter().flatten() {
-        let parameters: Vec<&str> = config.parameters.iter().flatten().map(String::as_str).collect();
+        let parameters: Vec<&str> = config
+            .parameters
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         if parameters.is_empty() {
             continue;
         }
@@ -344,11 +419,16 @@ mod tests {
         });
         flavor.spec.nvconfig = Some(vec![NvConfig {
             device: Some("*".to_owned()),
-            parameters: Some(vec!["PF_TOTAL_SF=20".to_owned(), "PF_BAR2_ENABLE=0".to_owned()]),
+            parameters: Some(vec![
+                "PF_TOTAL_SF=20".to_owned(),
+                "PF_BAR2_ENABLE=0".to_owned(),
+            ]),
             ..NvConfig::default()
         }]);
         flavor.spec.ovs = Some(Ovs {
-            raw_config_script: Some("ovs-vsctl set Open_vSwitch . other_config:doca-init=true\n".to_owned()),
+            raw_config_script: Some(
+                "ovs-vsctl set Open_vSwitch . other_config:doca-init=true\n".to_owned(),
+            ),
         });
         flavor.spec.config_files = Some(vec![ConfigFile {
             path: Some("/etc/evil\nname".to_owned()),
@@ -410,9 +490,15 @@ mod tests {
             let file = files.iter().find(|f| f.path == quoted(path)).unwrap();
             String::from_utf8(BASE64.decode(&file.content).unwrap()).unwrap()
         };
-        assert_eq!(content("/etc/sysctl.d/99-dpf.conf"), "net.ipv4.ip_forward=1\n");
+        assert_eq!(
+            content("/etc/sysctl.d/99-dpf.conf"),
+            "net.ipv4.ip_forward=1\n"
+        );
         assert!(content("/etc/default/grub.d/99-dpf.cfg").contains("console=hvc0 hugepages=5120"));
-        assert!(content("/opt/dpf/set-nvconfig-params.sh").contains("set PF_TOTAL_SF=20 PF_BAR2_ENABLE=0"));
+        assert!(
+            content("/opt/dpf/set-nvconfig-params.sh")
+                .contains("set PF_TOTAL_SF=20 PF_BAR2_ENABLE=0")
+        );
         assert!(content("/opt/dpf/configure-sfs.sh").contains("seq 0 19"));
         assert!(content("/opt/dpf/ovs.sh").starts_with("#!/bin/bash\nset -e\novs-vsctl"));
         assert!(content("/opt/dpf/join_k8s_cluster.sh").contains(

@@ -27,7 +27,10 @@ impl Finding {
 #[must_use]
 pub fn validate(spec: &DpuFlavorSpec) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let grub = spec.grub.as_ref().and_then(|g| g.kernel_parameters.as_deref());
+    let grub = spec
+        .grub
+        .as_ref()
+        .and_then(|g| g.kernel_parameters.as_deref());
     for (index, parameter) in grub.unwrap_or_default().iter().enumerate() {
         if parameter.is_empty() || parameter.contains(['"', '`', '$', '\\', '\n']) {
             findings.push(Finding::new(
@@ -76,7 +79,10 @@ fn nvconfig(spec: &DpuFlavorSpec, findings: &mut Vec<Finding>) {
         for (index, parameter) in config.parameters.iter().flatten().enumerate() {
             let field = format!("nvconfig[{entry}].parameters[{index}]");
             let Some((key, value)) = parameter.split_once('=') else {
-                findings.push(Finding::new(field, format!("{parameter:?} is not of the form KEY=VALUE")));
+                findings.push(Finding::new(
+                    field,
+                    format!("{parameter:?} is not of the form KEY=VALUE"),
+                ));
                 continue;
             };
             let plain = |text: &str| {
@@ -86,7 +92,10 @@ fn nvconfig(spec: &DpuFlavorSpec, findings: &mut Vec<Finding>) {
                         .all(|c| c.is_ascii_alphanumeric() || "_.,[]:-".contains(c))
             };
             if !plain(key) || !plain(value) {
-                findings.push(Finding::new(field, format!("{parameter:?} has characters that no firmware parameter has")));
+                findings.push(Finding::new(
+                    field,
+                    format!("{parameter:?} has characters that no firmware parameter has"),
+                ));
             } else if let Some(first) = seen.insert(key.to_ascii_uppercase(), index) {
                 findings.push(Finding::new(
                     field,
@@ -114,7 +123,8 @@ fn config_files(spec: &DpuFlavorSpec, findings: &mut Vec<Finding>) {
             ));
         }
         if let Some(mode) = &file.permissions {
-            let octal = (3..=4).contains(&mode.len()) && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
+            let octal =
+                (3..=4).contains(&mode.len()) && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
             if !octal {
                 findings.push(Finding::new(
                     field("permissions"),
@@ -125,14 +135,19 @@ fn config_files(spec: &DpuFlavorSpec, findings: &mut Vec<Finding>) {
         if file.content_from.is_some() && file.raw.is_none() {
             findings.push(Finding::new(
                 field("contentFrom"),
-                "content from a ConfigMap needs an agent on the DPU: write the content in raw".to_owned(),
+                "content from a ConfigMap needs an agent on the DPU: write the content in raw"
+                    .to_owned(),
             ));
         }
     }
 }
 
 fn reserved(spec: &DpuFlavorSpec, findings: &mut Vec<Finding>) {
-    let Some(reserved) = spec.system_reserved_resources.as_ref().filter(|r| !r.is_empty()) else {
+    let Some(reserved) = spec
+        .system_reserved_resources
+        .as_ref()
+        .filter(|r| !r.is_empty())
+    else {
         return;
     };
     let none = ResourceList::new();
@@ -147,16 +162,25 @@ fn reserved(spec: &DpuFlavorSpec, findings: &mut Vec<Finding>) {
     for (name, amount) in reserved {
         let field = format!("systemReservedResources[{name}]");
         let Some(available) = total.get(name) else {
-            findings.push(Finding::new(field, format!("{name} is not in dpuResources")));
+            findings.push(Finding::new(
+                field,
+                format!("{name} is not in dpuResources"),
+            ));
             continue;
         };
         match (nanos(amount), nanos(available)) {
             (Some(wanted), Some(there)) if wanted > there => findings.push(Finding::new(
                 field,
-                format!("{} is more than the {} of dpuResources", amount.0, available.0),
+                format!(
+                    "{} is more than the {} of dpuResources",
+                    amount.0, available.0
+                ),
             )),
             (Some(_), Some(_)) => {}
-            _ => findings.push(Finding::new(field, "is not a quantity that can be compared")),
+            _ => findings.push(Finding::new(
+                field,
+                "is not a quantity that can be compared",
+            )),
         }
     }
 }
@@ -202,7 +226,9 @@ fn nanos(quantity: &Quantity) -> Option<i128> {
         .checked_pow(u32::try_from(fraction.len()).ok()?)?
         .checked_mul(divisor)?;
     let exact = digits.checked_mul(multiplier)?.checked_mul(NANO)?;
-    let rounded = exact.checked_add(scale.checked_sub(1)?)?.checked_div(scale)?;
+    let rounded = exact
+        .checked_add(scale.checked_sub(1)?)?
+        .checked_div(scale)?;
     Some(if negative { -rounded } else { rounded })
 }
 
@@ -239,7 +265,10 @@ mod tests {
                 kernel_parameters: Some(vec!["console=hvc0".to_owned(), "a=\"$(x)\"".to_owned()]),
             }),
             sysctl: Some(Sysctl {
-                parameters: Some(vec!["net.ipv4.ip_forward=1".to_owned(), "nonsense".to_owned()]),
+                parameters: Some(vec![
+                    "net.ipv4.ip_forward=1".to_owned(),
+                    "nonsense".to_owned(),
+                ]),
             }),
             nvconfig: Some(vec![NvConfig {
                 parameters: Some(vec![
@@ -249,7 +278,10 @@ mod tests {
                 ]),
                 ..NvConfig::default()
             }]),
-            bfcfg_parameters: Some(vec!["UPDATE_ATF_UEFI=yes".to_owned(), "two words=1".to_owned()]),
+            bfcfg_parameters: Some(vec![
+                "UPDATE_ATF_UEFI=yes".to_owned(),
+                "two words=1".to_owned(),
+            ]),
             config_files: Some(vec![
                 file("/etc/a", "0644"),
                 file("/etc/a", "0644"),
@@ -279,7 +311,10 @@ mod tests {
             system_reserved_resources: Some(list(reserved)),
             ..DpuFlavorSpec::default()
         };
-        let fine = spec(&[("cpu", "16"), ("memory", "16Gi")], &[("cpu", "2000m"), ("memory", "1.5Gi")]);
+        let fine = spec(
+            &[("cpu", "16"), ("memory", "16Gi")],
+            &[("cpu", "2000m"), ("memory", "1.5Gi")],
+        );
         assert!(validate(&fine).is_empty());
         for (total, reserved) in [
             (&[][..], &[("cpu", "1")][..]),
