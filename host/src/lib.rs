@@ -22,6 +22,7 @@ pub mod dpudevice;
 pub mod dpunode;
 pub mod dpunodemaintenance;
 pub mod dpuset;
+pub mod registry;
 
 mod fanout;
 

@@ -12,6 +12,7 @@ mod apply;
 mod clusters;
 mod context;
 mod failure;
+mod read;
 pub mod remote;
 mod runner;
 
@@ -21,4 +22,5 @@ pub use apply::{
 pub use clusters::{ClusterError, Connection, DpuClusters};
 pub use context::{Context, Mirrors, Settings};
 pub use failure::{Classified, Retry, explain};
+pub use read::{Failure, ReadError, get, list};
 pub use runner::{Next, Shutdown, run};

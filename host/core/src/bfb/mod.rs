@@ -13,7 +13,9 @@ mod versions;
 pub use versions::{VersionScanner, VersionsError, normalised_doca};
 
 use dpf_api::provisioning::{Bfb, BfbStatus, BfbVersions, Dpu, DpuSet};
+use jiff::Timestamp;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Name of the file of a BFB in the store.
 #[must_use]
@@ -116,6 +118,20 @@ pub fn plan(bfb: &Bfb, stored: Option<StoredFile>, users: Vec<String>) -> Action
     }
 }
 
+/// How long to wait before the next attempt; zero when it is time. The pause doubles with every failure.
+#[must_use]
+pub fn pause(status: &BfbStatus, now: Timestamp) -> Duration {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(600);
+    let failures = u32::try_from(status.failures.unwrap_or(0)).unwrap_or(0);
+    let Some(last) = status.last_attempt_time.as_ref().filter(|_| failures > 0) else {
+        return Duration::ZERO;
+    };
+    let pause = FIRST.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST);
+    let passed = u64::try_from(now.as_second().saturating_sub(last.0.as_second())).unwrap_or(0);
+    pause.saturating_sub(Duration::from_secs(passed))
+}
+
 /// What was found in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
@@ -208,6 +224,20 @@ mod tests {
         ] {
             assert_eq!(plan(&bfb, stored, vec!["DPU x".to_owned()]), expected);
         }
+    }
+
+    #[test]
+    fn pauses_grow_with_failures_and_survive_restarts() {
+        let status = |failures, last| BfbStatus {
+            failures: Some(failures),
+            last_attempt_time: Some(Time(Timestamp::from_second(last).unwrap())),
+            ..BfbStatus::default()
+        };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (failures, now, seconds) in [(0, 100, 0), (1, 100, 1), (3, 100, 4), (3, 103, 1), (3, 200, 0), (30, 100, 600)] {
+            assert_eq!(pause(&status(failures, 100), at(now)).as_secs(), seconds, "{failures} {now}");
+        }
+        assert_eq!(pause(&BfbStatus::default(), at(0)), Duration::ZERO);
     }
 
     #[test]
