@@ -5,8 +5,8 @@
 pub(crate) mod store;
 
 use crate::kit::{
-    self, Context, Failure, Kind, Next, Shutdown, WriteError, add_finalizer, remove_finalizer,
-    run as run_controller, write_status,
+    self, Context, Failure, Next, Shutdown, WriteError, add_finalizer, in_one_line,
+    remove_finalizer, run as run_controller, whole_seconds, write_whole_status,
 };
 use dpf_api::conditions::{READY, bfb as types, reasons};
 use dpf_api::keys::{finalizers, managers};
@@ -14,11 +14,9 @@ use dpf_api::provisioning::{Bfb, BfbPhase, BfbStatus, BfbVersions, Dpu, DpuSet};
 use dpf_core::bfb::{Action, Inspected, accept, file_name, pause, plan, users};
 use dpf_core::conditions::{Conditions, Verdict};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Controller;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use store::FetchError;
@@ -47,7 +45,9 @@ async fn reconcile(bfb: Arc<Bfb>, context: Arc<Context>) -> Result<Next, Failure
         return Ok(Next::OnEvent);
     }
     let path = store::path(&context, &file_name(bfb));
-    let stored = store::look(&path).await.map_err(Failure::store("look at", &path))?;
+    let stored = store::look(&path)
+        .await
+        .map_err(Failure::store("look at", &path))?;
     let users = if deleting {
         let namespace = bfb.namespace();
         let sets: Vec<DpuSet> = kit::list(&context.client, namespace.as_deref()).await?;
@@ -65,7 +65,10 @@ async fn reconcile(bfb: Arc<Bfb>, context: Arc<Context>) -> Result<Next, Failure
                     users.join(", ")
                 );
                 conditions.set(types::DELETED, &Verdict::no(reasons::PENDING, message));
-                conditions.set(READY, &Verdict::no(reasons::AWAITING_DELETION, "the BFB is being deleted"));
+                conditions.set(
+                    READY,
+                    &Verdict::no(reasons::AWAITING_DELETION, "the BFB is being deleted"),
+                );
             })
             .await?;
             Ok(Next::After(RECHECK))
@@ -89,8 +92,12 @@ async fn reconcile(bfb: Arc<Bfb>, context: Arc<Context>) -> Result<Next, Failure
 
 /// The object as the API server has it, none when it is gone.
 async fn fresh(context: &Context, bfb: &Bfb) -> Result<Option<Bfb>, Failure> {
-    let now: Option<Bfb> =
-        kit::get(&context.client, &bfb.namespace().unwrap_or_default(), &bfb.name_any()).await?;
+    let now: Option<Bfb> = kit::get(
+        &context.client,
+        &bfb.namespace().unwrap_or_default(),
+        &bfb.name_any(),
+    )
+    .await?;
     Ok(now.filter(|now| now.uid() == bfb.uid()))
 }
 
@@ -108,8 +115,14 @@ async fn obtain(context: &Context, bfb: &Bfb, action: Action) -> Result<Next, Fa
         status.file_name = Some(file_name(bfb));
         status.last_attempt_time = Some(whole_seconds(began));
         conditions.put(types::INITIALIZED, "True", types::INITIALIZED, "");
-        conditions.set(types::DOWNLOADED, &Verdict::no(reasons::PENDING, "the file is being fetched"));
-        conditions.set(READY, &Verdict::no(reasons::PENDING, "the file is being fetched"));
+        conditions.set(
+            types::DOWNLOADED,
+            &Verdict::no(reasons::PENDING, "the file is being fetched"),
+        );
+        conditions.set(
+            READY,
+            &Verdict::no(reasons::PENDING, "the file is being fetched"),
+        );
     })
     .await?;
     let Some(bfb) = &fresh(context, bfb).await? else {
@@ -165,8 +178,12 @@ async fn fail(
     error: &FetchError,
     began: Timestamp,
 ) -> Result<Next, Failure> {
-    let message = store::explain(error);
-    tracing::warn!(namespace = bfb.namespace(), name = bfb.name_any(), "BFB failed: {message}");
+    let message = in_one_line(error);
+    tracing::warn!(
+        namespace = bfb.namespace(),
+        name = bfb.name_any(),
+        "BFB failed: {message}"
+    );
     let before = bfb.status.as_ref().and_then(|s| s.failures).unwrap_or(0);
     let failed = BfbStatus {
         failures: Some(before.saturating_add(1)),
@@ -180,7 +197,10 @@ async fn fail(
         status.failures = failed.failures;
         status.last_attempt_time = failed.last_attempt_time.clone();
         conditions.put(types::INITIALIZED, "True", types::INITIALIZED, "");
-        let verdict = Verdict::no(reasons::ERROR, format!("{message}. Attempt {} comes by itself", before + 2));
+        let verdict = Verdict::no(
+            reasons::ERROR,
+            format!("{message}. Attempt {} comes by itself", before + 2),
+        );
         conditions.set(types::DOWNLOADED, &verdict);
         conditions.set(READY, &verdict);
         conditions.put(types::ERROR, "True", types::ERROR, &message);
@@ -206,32 +226,17 @@ async fn report(
 ) -> Result<(), WriteError> {
     let mut status = bfb.status.clone().unwrap_or_default();
     let generation = bfb.metadata.generation.unwrap_or_default();
-    let mut conditions = Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
+    let mut conditions =
+        Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
     change(&mut status, &mut conditions);
     status.conditions = Some(conditions.into_list());
     status.observed_generation = Some(generation);
-    write_whole_status(context, managers::BFB, bfb, &status, &["failures", "lastAttemptTime"]).await
-}
-
-/// Writes a status; fields in `removable` are cleared when they are unset.
-pub(crate) async fn write_whole_status<K: Kind>(
-    context: &Context,
-    manager: &str,
-    observed: &K,
-    status: &impl serde::Serialize,
-    removable: &[&str],
-) -> Result<(), WriteError> {
-    let mut fields = serde_json::to_value(status).unwrap_or_default();
-    if let Some(fields) = fields.as_object_mut() {
-        for name in removable {
-            fields.entry((*name).to_owned()).or_insert(json!(null));
-        }
-    }
-    write_status(&context.client, manager, observed, fields).await?;
-    Ok(())
-}
-
-/// Times in the API have whole seconds.
-pub(crate) fn whole_seconds(now: Timestamp) -> Time {
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+    write_whole_status(
+        context,
+        managers::BFB,
+        bfb,
+        &status,
+        &["failures", "lastAttemptTime"],
+    )
+    .await
 }

@@ -25,38 +25,38 @@ pub(super) enum FetchError {
     #[error("failed to fetch {url}")]
     Fetch { url: String, source: reqwest::Error },
     /// It answers something else.
-    #[error("failed to fetch {url}: the server answered {status}; correct spec.url in another BFB, or the server")]
+    #[error(
+        "failed to fetch {url}: the server answered {status}; correct spec.url in another BFB, or the server"
+    )]
     Refused { url: String, status: u16 },
     /// It stopped in the middle.
     #[error("failed to fetch {url}: nothing came for {} s", SILENCE.as_secs())]
     Silent { url: String },
     /// It sent more or less than it said.
     #[error("failed to fetch {url}: expected {expected} bytes, got {got}")]
-    Truncated { url: String, expected: u64, got: u64 },
+    Truncated {
+        url: String,
+        expected: u64,
+        got: u64,
+    },
     /// The store cannot be written.
     #[error("failed to write {path}")]
-    Write { path: String, source: std::io::Error },
+    Write {
+        path: String,
+        source: std::io::Error,
+    },
     /// The store cannot be read.
     #[error("failed to read {path}")]
-    Read { path: String, source: std::io::Error },
+    Read {
+        path: String,
+        source: std::io::Error,
+    },
     /// The file is not what was asked for.
     #[error(transparent)]
     Unacceptable(Unacceptable),
     /// The BFB is being deleted.
     #[error("the BFB is being deleted")]
     Deleted,
-}
-
-/// An error and its causes in one line.
-pub(super) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Where a file of this name is.
@@ -133,7 +133,9 @@ pub(super) async fn fetch(context: &Context, bfb: &Bfb) -> Result<Inspected, Fet
         url: url.clone(),
         source,
     };
-    fs::create_dir_all(&context.settings.bfb_dir).await.map_err(written)?;
+    fs::create_dir_all(&context.settings.bfb_dir)
+        .await
+        .map_err(written)?;
     let mut response = context.http.get(&url).send().await.map_err(fetched)?;
     if !response.status().is_success() {
         return Err(FetchError::Refused {

@@ -4,7 +4,7 @@
 //!  Pending ──> Creating ──> Ready <──> NotReady
 //! ```
 
-use crate::bfb::write_whole_status;
+use crate::kit::write_whole_status;
 use crate::kit::{
     self, Context, Failure, Next, Shutdown, add_finalizer, explain, remove_finalizer,
     run as run_controller,
@@ -31,16 +31,15 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Runs until shutdown.
 pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
     let client = context.client.clone();
-    let controller = Controller::new(Api::<DpuCluster>::all(client.clone()), watcher::Config::default());
-    let controller = controller
-        .watches(
-            Api::<Dpu>::all(client),
-            watcher::Config::default(),
-            |dpu| {
-                let cluster = dpu.spec.cluster?;
-                Some(ObjectRef::new(cluster.name.as_deref()?).within(cluster.namespace.as_deref()?))
-            },
-        );
+    let controller = Controller::new(
+        Api::<DpuCluster>::all(client.clone()),
+        watcher::Config::default(),
+    );
+    let controller =
+        controller.watches(Api::<Dpu>::all(client), watcher::Config::default(), |dpu| {
+            let cluster = dpu.spec.cluster?;
+            Some(ObjectRef::new(cluster.name.as_deref()?).within(cluster.namespace.as_deref()?))
+        });
     run_controller(controller, context, shutdown, reconcile).await;
 }
 
@@ -48,17 +47,31 @@ async fn reconcile(cluster: Arc<DpuCluster>, context: Arc<Context>) -> Result<Ne
     let cluster = cluster.as_ref();
     let client = &context.client;
     if cluster.metadata.deletion_timestamp.is_some() {
-        remove_finalizer(client, managers::DPUCLUSTER, cluster, finalizers::DPUCLUSTER).await?;
+        remove_finalizer(
+            client,
+            managers::DPUCLUSTER,
+            cluster,
+            finalizers::DPUCLUSTER,
+        )
+        .await?;
         return Ok(Next::OnEvent);
     }
-    if add_finalizer(client, managers::DPUCLUSTER, cluster, finalizers::DPUCLUSTER).await? {
+    if add_finalizer(
+        client,
+        managers::DPUCLUSTER,
+        cluster,
+        finalizers::DPUCLUSTER,
+    )
+    .await?
+    {
         return Ok(Next::OnEvent);
     }
     let dpus: Vec<Dpu> = kit::list(client, None).await?;
     let mut status = cluster.status.clone().unwrap_or_default();
     status.nodes_count = i32::try_from(assigned(cluster, &dpus)).ok();
     let generation = cluster.metadata.generation.unwrap_or_default();
-    let mut conditions = Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
+    let mut conditions =
+        Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
     let next = examine(&context, cluster, &mut status, &mut conditions).await;
     status.conditions = Some(conditions.into_list());
     write_whole_status(&context, managers::DPUCLUSTER, cluster, &status, &[]).await?;
@@ -72,14 +85,24 @@ async fn examine(
     status: &mut DpuClusterStatus,
     conditions: &mut Conditions,
 ) -> Next {
-    let was_usable = matches!(status.phase, DpuClusterPhase::Ready | DpuClusterPhase::NotReady);
-    let without = if was_usable { DpuClusterPhase::NotReady } else { DpuClusterPhase::Creating };
+    let was_usable = matches!(
+        status.phase,
+        DpuClusterPhase::Ready | DpuClusterPhase::NotReady
+    );
+    let without = if was_usable {
+        DpuClusterPhase::NotReady
+    } else {
+        DpuClusterPhase::Creating
+    };
     if cluster.spec.kubeconfig.as_deref().is_none_or(str::is_empty) {
         status.phase = without;
         let message = if cluster.spec.type_ == "static" {
             "spec.kubeconfig is not set: name a Secret with key admin.conf in the namespace of the DPUCluster".to_owned()
         } else {
-            format!("the manager of type {} has not set spec.kubeconfig", cluster.spec.type_)
+            format!(
+                "the manager of type {} has not set spec.kubeconfig",
+                cluster.spec.type_
+            )
         };
         conditions.put(types::CREATED, "False", "EmptyKubeconfig", &message);
         conditions.put(READY, "False", "EmptyKubeconfig", &message);
@@ -95,7 +118,7 @@ async fn examine(
         Err(error) => {
             use crate::kit::Classified as _;
             status.phase = without;
-            let message = crate::bfb::store::explain(&error);
+            let message = crate::kit::in_one_line(&error);
             conditions.put(types::CREATED, "False", error.reason(), &message);
             conditions.put(READY, "False", error.reason(), &message);
             return Next::After(UNHEALTHY);
@@ -114,7 +137,11 @@ async fn examine(
                 Ok(Err(error)) => explain(&error),
                 _ => format!("no answer within {} s", ANSWER.as_secs()),
             };
-            status.phase = if was_usable { DpuClusterPhase::NotReady } else { DpuClusterPhase::Creating };
+            status.phase = if was_usable {
+                DpuClusterPhase::NotReady
+            } else {
+                DpuClusterPhase::Creating
+            };
             let message = format!("the API server of the cluster cannot be used: {cause}");
             conditions.put(READY, "False", "HealthCheckFailed", &message);
             Next::After(UNHEALTHY)

@@ -1,10 +1,11 @@
 //! Controller of DPUDevice: which host has the card, and whether its BMC is that of the card.
 
-use crate::bfb::{store::explain, write_whole_status};
 use crate::dpu::redfish::{Bmc, RedfishError};
 use crate::kit::{
-    self, Context, Failure, Next, Shutdown, patch_metadata, remove_finalizer, run as run_controller,
+    self, Classified, Context, Failure, Next, Shutdown, patch_metadata, remove_finalizer,
+    run as run_controller,
 };
+use crate::kit::{in_one_line, write_whole_status};
 use dpf_api::conditions::{READY, dpudevice as types};
 use dpf_api::keys::{finalizers, labels, managers};
 use dpf_api::provisioning::{Dpu, DpuDevice, DpuDeviceStatus, DpuNode};
@@ -23,7 +24,10 @@ const UNREACHABLE: Duration = Duration::from_secs(10);
 /// Runs until shutdown.
 pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
     let client = context.client.clone();
-    let controller = Controller::new(Api::<DpuDevice>::all(client.clone()), watcher::Config::default());
+    let controller = Controller::new(
+        Api::<DpuDevice>::all(client.clone()),
+        watcher::Config::default(),
+    );
     let store = controller.store();
     let controller = controller.watches(
         Api::<DpuNode>::all(client),
@@ -35,7 +39,8 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
                 .filter(|device| {
                     device.namespace() == node.namespace()
                         && (has(&node, &device.name_any())
-                            || device.labels().get(labels::DPUNODE_NAME) == node.metadata.name.as_ref())
+                            || device.labels().get(labels::DPUNODE_NAME)
+                                == node.metadata.name.as_ref())
                 })
                 .map(|device| ObjectRef::from_obj(device.as_ref()))
                 .collect::<Vec<_>>()
@@ -60,11 +65,15 @@ async fn reconcile(device: Arc<DpuDevice>, context: Arc<Context>) -> Result<Next
         return release(&context, device).await;
     }
     let nodes: Vec<DpuNode> = kit::list(client, device.namespace().as_deref()).await?;
-    let mut owners: Vec<&DpuNode> = nodes.iter().filter(|n| has(n, &device.name_any())).collect();
+    let mut owners: Vec<&DpuNode> = nodes
+        .iter()
+        .filter(|n| has(n, &device.name_any()))
+        .collect();
     owners.sort_by_key(|node| node.name_any());
     let mut status = device.status.clone().unwrap_or_default();
     let generation = device.metadata.generation.unwrap_or_default();
-    let mut conditions = Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
+    let mut conditions =
+        Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
     let labelled = device.labels().get(labels::DPUNODE_NAME).cloned();
     let next = match (owners.as_slice(), labelled) {
         ([owner], _) => {
@@ -87,7 +96,10 @@ async fn reconcile(device: Arc<DpuDevice>, context: Arc<Context>) -> Result<Next
         }
         (several, _) => {
             let names: Vec<String> = several.iter().map(|n| n.name_any()).collect();
-            let message = format!("DPUNodes {} all name the device in spec.dpus: keep one", names.join(", "));
+            let message = format!(
+                "DPUNodes {} all name the device in spec.dpus: keep one",
+                names.join(", ")
+            );
             conditions.put(types::NODE_ATTACHED, "False", "InvalidDPUDetails", &message);
             conditions.put(READY, "False", "InvalidDPUDetails", &message);
             Next::OnEvent
@@ -121,7 +133,13 @@ async fn label(context: &Context, device: &DpuDevice, node: &str) -> Result<bool
     if changes.is_empty() {
         return Ok(false);
     }
-    patch_metadata(&context.client, managers::DPUDEVICE, device, json!({ "labels": changes })).await?;
+    patch_metadata(
+        &context.client,
+        managers::DPUDEVICE,
+        device,
+        json!({ "labels": changes }),
+    )
+    .await?;
     Ok(true)
 }
 
@@ -170,7 +188,7 @@ async fn discover(
         }
         // A BMC that knows nothing of its card is believed.
         Err(RedfishError::NotFound { .. }) => None,
-        Err(error) => Some((error.reason(), explain(&error))),
+        Err(error) => Some((error.reason(), in_one_line(&error))),
     };
     Ok(match problem {
         None => {
@@ -189,9 +207,18 @@ async fn discover(
 /// Drops the finalizer that other releases put, once no DPU stands for the card.
 async fn release(context: &Context, device: &DpuDevice) -> Result<Next, Failure> {
     let dpus: Vec<Dpu> = kit::list(&context.client, None).await?;
-    if dpus.iter().any(|dpu| dpu.spec.dpu_device_name == device.name_any()) {
+    if dpus
+        .iter()
+        .any(|dpu| dpu.spec.dpu_device_name == device.name_any())
+    {
         return Ok(Next::After(UNREACHABLE));
     }
-    remove_finalizer(&context.client, managers::DPUDEVICE, device, finalizers::DPUDEVICE).await?;
+    remove_finalizer(
+        &context.client,
+        managers::DPUDEVICE,
+        device,
+        finalizers::DPUDEVICE,
+    )
+    .await?;
     Ok(Next::OnEvent)
 }

@@ -1,6 +1,6 @@
 //! Controller of DPUNode: a host with DPUs, whether it is a node of the management cluster or not.
 
-use crate::bfb::write_whole_status;
+use crate::kit::write_whole_status;
 use crate::kit::{
     self, Context, Failure, Next, Shutdown, add_finalizer, delete, patch_metadata,
     remove_finalizer, run as run_controller,
@@ -66,8 +66,14 @@ fn kube_node(node: &DpuNode) -> Option<String> {
 }
 
 async fn reconcile(node: Arc<DpuNode>, context: Arc<Context>) -> Result<Next, Failure> {
-    let node = node.as_ref();
     let client = &context.client;
+    // Conditions are also written by the controller of effects: start from what is there now.
+    let namespace = node.namespace().unwrap_or_default();
+    let now: Option<DpuNode> = kit::get(client, &namespace, &node.name_any()).await?;
+    let Some(node) = now.filter(|now| now.uid() == node.uid()) else {
+        return Ok(Next::OnEvent);
+    };
+    let node = &node;
     if node.metadata.deletion_timestamp.is_some() {
         return remove(&context, node).await;
     }
@@ -77,11 +83,14 @@ async fn reconcile(node: Arc<DpuNode>, context: Arc<Context>) -> Result<Next, Fa
     let mut status = node.status.clone().unwrap_or_default();
     if let Some(name) = kube_node(node) {
         let api: Api<Node> = Api::all(client.clone());
-        let found = api.get_opt(&name).await.map_err(|source| kit::ReadError::Get {
-            kind: "Node".to_owned(),
-            name: name.clone(),
-            source: Box::new(source),
-        })?;
+        let found = api
+            .get_opt(&name)
+            .await
+            .map_err(|source| kit::ReadError::Get {
+                kind: "Node".to_owned(),
+                name: name.clone(),
+                source: Box::new(source),
+            })?;
         match found {
             Some(found) => {
                 if copy_metadata(&context, node, &found).await? {
@@ -100,12 +109,13 @@ async fn reconcile(node: Arc<DpuNode>, context: Arc<Context>) -> Result<Next, Fa
     if status.dpu_install_interface.is_none() {
         status.dpu_install_interface = Some(install_interface(&limits));
     }
-    let namespace = node.namespace();
-    let maintenances: Vec<DpuNodeMaintenance> = kit::list(client, namespace.as_deref()).await?;
+    let maintenances: Vec<DpuNodeMaintenance> = kit::list(client, Some(&namespace)).await?;
     let disturbed = maintenances
         .iter()
         .any(|m| m.spec.dpu_node_name == node.name_any());
-    let rebooting = node.annotations().contains_key(annotations::EXTERNAL_REBOOT_REQUIRED);
+    let rebooting = node
+        .annotations()
+        .contains_key(annotations::EXTERNAL_REBOOT_REQUIRED);
     status.reboot_in_progress = Some(rebooting);
     let generation = node.metadata.generation.unwrap_or_default();
     let observed = status.conditions.as_deref();
@@ -127,7 +137,10 @@ async fn reconcile(node: Arc<DpuNode>, context: Arc<Context>) -> Result<Next, Fa
     conditions.set(
         READY,
         &if in_effect {
-            Verdict::no("NodeEffectInProgress", "an effect on the host is in force for its DPUs")
+            Verdict::no(
+                "NodeEffectInProgress",
+                "an effect on the host is in force for its DPUs",
+            )
         } else if rebooting {
             Verdict::no("RebootInProgress", "the host has to be restarted")
         } else {
@@ -155,7 +168,8 @@ async fn copy_metadata(context: &Context, node: &DpuNode, from: &Node) -> Result
             .filter(|(key, value)| to.get(*key) != Some(value))
             .filter(|(key, _)| {
                 // Heartbeats of other programs would make every node event a write; our own are not copied back.
-                !key.starts_with("kubectl.kubernetes.io/") && *key != annotations::NODE_EFFECT_RECORD
+                !key.starts_with("kubectl.kubernetes.io/")
+                    && *key != annotations::NODE_EFFECT_RECORD
             })
             .map(|(key, value)| (key.clone(), json!(value)))
             .collect::<serde_json::Map<_, _>>()
@@ -184,7 +198,9 @@ async fn remove(context: &Context, node: &DpuNode) -> Result<Next, Failure> {
         .into_iter()
         .filter(|dpu| {
             dpu.spec.dpu_node_name == name
-                && devices.iter().any(|d| d.name_any() == dpu.spec.dpu_device_name)
+                && devices
+                    .iter()
+                    .any(|d| d.name_any() == dpu.spec.dpu_device_name)
         })
         .collect();
     for dpu in &dpus {
@@ -201,8 +217,13 @@ async fn remove(context: &Context, node: &DpuNode) -> Result<Next, Failure> {
     }
     let mut status = node.status.clone().unwrap_or_default();
     let generation = node.metadata.generation.unwrap_or_default();
-    let mut conditions = Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
-    let message = format!("{} DPU(s) and {} DPUDevice(s) are deleted first", dpus.len(), devices.len());
+    let mut conditions =
+        Conditions::new(status.conditions.as_deref(), &[], generation, context.now());
+    let message = format!(
+        "{} DPU(s) and {} DPUDevice(s) are deleted first",
+        dpus.len(),
+        devices.len()
+    );
     conditions.set(READY, &Verdict::no(reasons::AWAITING_DELETION, message));
     status.conditions = Some(conditions.into_list());
     write_whole_status(context, managers::DPUNODE, node, &status, &[]).await?;

@@ -3,7 +3,7 @@
 //! Everything is decided in `dpf_core::dpuset`. Reads and writes of all sets go one after the other: two sets that select
 //! the same device could otherwise both find it free.
 
-use crate::bfb::store::explain;
+use crate::kit::in_one_line;
 use crate::kit::{
     self, Context, Failure, Next, Shutdown, add_finalizer, apply, delete, remove_finalizer,
     run as run_controller, write_status,
@@ -31,7 +31,11 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
     let store = controller.store();
     let controller = controller
         .owns(Api::<Dpu>::all(client.clone()), config.clone())
-        .watches(Api::<DpuNode>::all(client.clone()), config.clone(), all_sets(&store))
+        .watches(
+            Api::<DpuNode>::all(client.clone()),
+            config.clone(),
+            all_sets(&store),
+        )
         .watches(Api::<DpuDevice>::all(client), config, all_sets(&store));
     let one_at_a_time = Arc::new(Mutex::new(()));
     run_controller(controller, context, shutdown, move |set, context| {
@@ -95,7 +99,9 @@ async fn reconcile(
     if deleting && !set.finalizers().iter().any(|f| f == finalizers::DPUSET) {
         return Ok(Next::OnEvent);
     }
-    if !deleting && add_finalizer(client, managers::DPUSET, set.as_ref(), finalizers::DPUSET).await? {
+    if !deleting
+        && add_finalizer(client, managers::DPUSET, set.as_ref(), finalizers::DPUSET).await?
+    {
         return Ok(Next::OnEvent);
     }
     let turn = one_at_a_time.lock().await;
@@ -116,7 +122,7 @@ async fn reconcile(
         written?;
         return Ok(Next::OnEvent);
     }
-    let failure = written.as_ref().err().map(|error| explain(error));
+    let failure = written.as_ref().err().map(|error| in_one_line(error));
     let summary = status(
         &seen.set,
         &seen.dpus,
@@ -127,7 +133,11 @@ async fn reconcile(
     );
     let mut statistics = json!(summary.statistics);
     // A merge patch keeps phases that no DPU is in any more: clear them by name.
-    let before = seen.set.status.as_ref().and_then(|s| s.dpu_statistics.as_ref());
+    let before = seen
+        .set
+        .status
+        .as_ref()
+        .and_then(|s| s.dpu_statistics.as_ref());
     if let Some(fields) = statistics.as_object_mut() {
         for phase in before.iter().flat_map(|b| b.keys()) {
             fields.entry(phase.clone()).or_insert(json!(null));
@@ -141,7 +151,11 @@ async fn reconcile(
     write_status(client, managers::DPUSET, &seen.set, fields).await?;
     written?;
     let waits = plan.report.deleting > 0 || !plan.report.conflicts.is_empty();
-    Ok(if waits { Next::After(RECHECK) } else { Next::OnEvent })
+    Ok(if waits {
+        Next::After(RECHECK)
+    } else {
+        Next::OnEvent
+    })
 }
 
 /// The only writer. If cancelled, what was not done is planned again.
@@ -152,7 +166,11 @@ async fn carry_out(context: &Context, seen: &Seen, plan: &Plan) -> Result<(), Fa
             Action::Apply(dpu) => {
                 apply(client, managers::DPUSET, dpu.as_ref()).await?;
             }
-            Action::Delete { namespace, name, why } => {
+            Action::Delete {
+                namespace,
+                name,
+                why,
+            } => {
                 let found = seen.dpus.iter().find(|dpu| {
                     dpu.namespace().as_deref() == Some(namespace) && dpu.name_any() == *name
                 });

@@ -29,3 +29,9 @@ pub fn explain(error: &kube::Error) -> String {
         other => super::runner::chain(other),
     }
 }
+
+/// An error and its causes in one line, in words for a condition.
+#[must_use]
+pub fn in_one_line(error: &dyn std::error::Error) -> String {
+    super::runner::chain(error)
+}

@@ -100,7 +100,11 @@ impl Classified for Failure {
 ///
 /// # Errors
 /// [`ReadError`] when the API server does not answer.
-pub async fn get<K: Kind>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ReadError> {
+pub async fn get<K: Kind>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, ReadError> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     api.get_opt(name).await.map_err(|source| ReadError::Get {
         kind: K::kind(&()).into_owned(),

@@ -103,7 +103,11 @@ async fn accept(
     }
 }
 
-async fn answer(context: &Context, downloads: &Arc<Semaphore>, request: &Request<Incoming>) -> Response<Body> {
+async fn answer(
+    context: &Context,
+    downloads: &Arc<Semaphore>,
+    request: &Request<Incoming>,
+) -> Response<Body> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     }
@@ -130,7 +134,10 @@ async fn answer(context: &Context, downloads: &Arc<Semaphore>, request: &Request
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
@@ -160,10 +167,15 @@ impl Files {
     }
 }
 
-async fn find(context: &Context, namespace: &str, name: &str, token: &str) -> Result<Option<Files>, String> {
+async fn find(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    token: &str,
+) -> Result<Option<Files>, String> {
     let dpu: Option<Dpu> = kit::get(&context.client, namespace, name)
         .await
-        .map_err(|error| crate::bfb::store::explain(&error))?;
+        .map_err(|error| crate::kit::in_one_line(&error))?;
     let Some((dpu, status)) = dpu.and_then(|dpu| {
         let status = dpu.status.clone()?;
         Some((dpu, status))
@@ -196,11 +208,17 @@ async fn find(context: &Context, namespace: &str, name: &str, token: &str) -> Re
 
 /// Compares in a time that does not depend on where the first difference is.
 fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |acc, (x, y)| acc | (x ^ y)) == 0
+    a.len() == b.len()
+        && a.bytes()
+            .zip(b.bytes())
+            .fold(0, |acc, (x, y)| acc | (x ^ y))
+            == 0
 }
 
 fn empty() -> Body {
-    Full::new(Bytes::new()).map_err(|never| match never {}).boxed()
+    Full::new(Bytes::new())
+        .map_err(|never| match never {})
+        .boxed()
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
@@ -212,7 +230,9 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 
 fn busy() -> Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "try again\n");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 

@@ -127,7 +127,9 @@ pub fn pause(status: &BfbStatus, now: Timestamp) -> Duration {
     let Some(last) = status.last_attempt_time.as_ref().filter(|_| failures > 0) else {
         return Duration::ZERO;
     };
-    let pause = FIRST.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST);
+    let pause = FIRST
+        .saturating_mul(1 << (failures - 1).min(16))
+        .min(LONGEST);
     let passed = u64::try_from(now.as_second().saturating_sub(last.0.as_second())).unwrap_or(0);
     pause.saturating_sub(Duration::from_secs(passed))
 }
@@ -234,8 +236,19 @@ mod tests {
             ..BfbStatus::default()
         };
         let at = |second| Timestamp::from_second(second).unwrap();
-        for (failures, now, seconds) in [(0, 100, 0), (1, 100, 1), (3, 100, 4), (3, 103, 1), (3, 200, 0), (30, 100, 600)] {
-            assert_eq!(pause(&status(failures, 100), at(now)).as_secs(), seconds, "{failures} {now}");
+        for (failures, now, seconds) in [
+            (0, 100, 0),
+            (1, 100, 1),
+            (3, 100, 4),
+            (3, 103, 1),
+            (3, 200, 0),
+            (30, 100, 600),
+        ] {
+            assert_eq!(
+                pause(&status(failures, 100), at(now)).as_secs(),
+                seconds,
+                "{failures} {now}"
+            );
         }
         assert_eq!(pause(&BfbStatus::default(), at(0)), Duration::ZERO);
     }
