@@ -9,6 +9,7 @@
 //!   observe (reads) -> validate -> consult plugins -> plan -> apply (writes) -> status
 //! ```
 
+pub mod cli;
 pub mod kit;
 pub mod manager;
 

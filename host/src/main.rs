@@ -1,1 +1,13 @@
-fn main() {}
+//! The binary of the controller manager.
+
+use clap::Parser;
+use dpf_host::cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Run(options) => dpf_host::cli::run(*options),
+        Command::Completion { shell } => dpf_host::cli::completion(shell),
+    }
+}

@@ -17,7 +17,7 @@ use dpf_api::svc::{
     DpuServiceTemplate,
 };
 use dpf_core::dpudeployment::status::{Outcome, Readiness};
-use dpf_core::dpudeployment::{Observed, conditions, plan_deletion};
+use dpf_core::dpudeployment::{Action, Observed, conditions, plan_deletion};
 use error::Error;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -190,10 +190,12 @@ async fn delete(context: &Context, observed: &Observed) -> Result<Next, Error> {
         return Ok(Next::OnEvent);
     }
     let plan = plan_deletion(observed);
-    let outcome = Outcome::Deleting {
-        report: &plan.report,
-    };
-    write_conditions(context, observed, &outcome, &observe::readiness(observed)).await?;
+    if !plan.actions.contains(&Action::RemoveFinalizer) {
+        let outcome = Outcome::Deleting {
+            report: &plan.report,
+        };
+        write_conditions(context, observed, &outcome, &observe::readiness(observed)).await?;
+    }
     let applied = apply::apply(context, observed, plan.actions).await;
     match applied.errors.first() {
         Some((_, message)) => Err(Error::Apply {

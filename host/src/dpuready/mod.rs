@@ -89,11 +89,14 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
     let clusters = Clusters::default();
     let (of_remotes, to_remotes, dpus_of_remotes) =
         (clusters.clone(), sender.clone(), dpus.clone());
+    let inventory = context.settings.inventory_namespace.clone();
+    let inventory_of_remotes = inventory.clone();
     let remotes =
         remote::for_each_cluster(context.clone(), shutdown.clone(), move |remote, stop| {
             let hosts = Hosts {
                 maintenances: known.clone(),
                 dpus: dpus_of_remotes.clone(),
+                inventory_namespace: inventory_of_remotes.clone(),
             };
             watch_cluster(remote, stop, of_remotes.clone(), hosts, to_remotes.clone())
         });
@@ -103,7 +106,7 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
     };
     tokio::join!(
         dpu_feed.run(shutdown.clone(), vec![sender], |dpu| {
-            on_host(&by_dpu, dpu.namespace().as_deref(), &dpu.spec.dpu_node_name)
+            on_host(&by_dpu, dpu, &inventory)
         }),
         remotes,
         run_controller(controller, context, shutdown, reconcile),
@@ -114,6 +117,7 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
 struct Hosts {
     maintenances: Store<DpuNodeMaintenance>,
     dpus: Store<Dpu>,
+    inventory_namespace: String,
 }
 
 impl Hosts {
@@ -122,26 +126,21 @@ impl Hosts {
         self.dpus
             .state_filter(|dpu| dpu.name_any() == node)
             .iter()
-            .flat_map(|dpu| {
-                on_host(
-                    &self.maintenances,
-                    dpu.namespace().as_deref(),
-                    &dpu.spec.dpu_node_name,
-                )
-            })
+            .flat_map(|dpu| on_host(&self.maintenances, dpu, &self.inventory_namespace))
             .collect()
     }
 }
 
-fn on_host(
-    known: &Store<DpuNodeMaintenance>,
-    namespace: Option<&str>,
-    host: &str,
-) -> Vec<Reference> {
-    references(known, |maintenance| {
-        maintenance.metadata.namespace.as_deref() == namespace
-            && maintenance.spec.dpu_node_name == host
-    })
+/// The maintenances of the host of a DPU.
+fn on_host(known: &Store<DpuNodeMaintenance>, dpu: &Dpu, inventory: &str) -> Vec<Reference> {
+    references(known, |maintenance| concerns(maintenance, dpu, inventory))
+}
+
+/// A maintenance lives beside its DPUNode: in the namespace of the DPU, or in the inventory namespace.
+fn concerns(maintenance: &DpuNodeMaintenance, dpu: &Dpu, inventory: &str) -> bool {
+    let namespace = maintenance.metadata.namespace.as_deref();
+    maintenance.spec.dpu_node_name == dpu.spec.dpu_node_name
+        && (namespace == dpu.metadata.namespace.as_deref() || namespace == Some(inventory))
 }
 
 /// Maintenances with a requestor that ends in this name.

@@ -1,6 +1,6 @@
 //! What runs on the DPUs of a host. Reads only.
 
-use super::ReadyError;
+use super::{ReadyError, concerns};
 use crate::fanout::list_clusters;
 use crate::kit::remote::key_of;
 use crate::kit::{Context, explain};
@@ -82,15 +82,13 @@ pub(super) async fn observe(
         .iter()
         .map(|cluster| (key_of(cluster), cluster.labels().clone()))
         .collect();
-    let namespace = maintenance.namespace().unwrap_or_default();
-    let api: Api<Dpu> = Api::namespaced(client.clone(), &namespace);
-    let on_host = known.state_filter(|dpu| {
-        dpu.namespace().as_ref() == Some(&namespace)
-            && dpu.spec.dpu_node_name == maintenance.spec.dpu_node_name
-    });
+    let inventory = &context.settings.inventory_namespace;
+    let on_host = known.state_filter(|dpu| concerns(maintenance, dpu, inventory));
     let mut dpus = Vec::new();
     for dpu in on_host {
         // The phase must not be an old one: it says whether what runs on the DPU counts.
+        let namespace = dpu.namespace().unwrap_or_default();
+        let api: Api<Dpu> = Api::namespaced(client.clone(), &namespace);
         let current = api.get_opt(&dpu.name_any()).await.map_err(read("DPU"))?;
         if let Some(dpu) = current.filter(|dpu| dpu.metadata.deletion_timestamp.is_none()) {
             dpus.push(facts(&dpu, clusters, &cluster_labels));

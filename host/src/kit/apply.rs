@@ -1,6 +1,6 @@
 //! Writes: server-side apply, status, finalizers, deletion. Nothing that would not change is written.
 
-use super::failure::{Classified, Retry};
+use super::failure::{CONFLICT, Classified, Retry};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Resource, ResourceExt};
@@ -76,7 +76,7 @@ impl Classified for WriteError {
     }
     fn reason(&self) -> &'static str {
         match self.code() {
-            Some(409) => "Conflict",
+            Some(409) => CONFLICT,
             Some(_) => "WriteRefused",
             None => "WriteFailed",
         }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The reason of a write that lost against another one.
+pub const CONFLICT: &str = "Conflict";
+
 /// When to try again after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {

@@ -1,7 +1,7 @@
 //! The loop around a reconcile: back-off per object, one log line per failure, graceful end.
 
 use super::context::Context;
-use super::failure::{Classified, Retry};
+use super::failure::{CONFLICT, Classified, Retry};
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -70,10 +70,14 @@ pub async fn run<K, F, E>(
                 let key = ObjectRef::from_obj(object.as_ref()).to_string();
                 let cause = chain(error);
                 let kind = K::kind(&());
-                tracing::warn!(
-                    kind = %kind, namespace = object.namespace().unwrap_or_default(), name = object.name_any(),
-                    reason = error.reason(), "{cause}"
-                );
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+                let reason = error.reason();
+                if reason == CONFLICT {
+                    // Somebody else wrote first: normal, and mended by looking again.
+                    tracing::debug!(kind = %kind, namespace, name, reason, "{cause}");
+                } else {
+                    tracing::warn!(kind = %kind, namespace, name, reason, "{cause}");
+                }
                 match error.retry() {
                     Retry::Backoff => Action::requeue(on_failure.next(key)),
                     Retry::After(pause) => Action::requeue(pause),
@@ -96,6 +100,11 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>() {
+            // Its own text repeats the message and adds the whole answer.
+            text.push_str(&status.message);
+            break;
+        }
         text.push_str(&cause.to_string());
         source = cause.source();
     }
