@@ -22,7 +22,6 @@ pub mod conditions;
 pub mod drift;
 pub mod fanout;
 pub mod names;
-pub mod quantity;
 pub mod selectors;
 
 pub mod dpudeployment;

@@ -22,7 +22,7 @@ impl Plugin for DefaultChainBuilder {
         Descriptor {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            vendor: "nvidia.com".to_owned(),
+            vendor: "dpf".to_owned(),
             description: "Connects services by the labels of their interfaces.".to_owned(),
             annotations: Vec::new(),
         }

@@ -23,7 +23,7 @@ impl Plugin for DefaultTemplateMerge {
         Descriptor {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            vendor: "nvidia.com".to_owned(),
+            vendor: "dpf".to_owned(),
             description:
                 "Renders values with Go templates and merges them; the configuration wins."
                     .to_owned(),

@@ -5,7 +5,6 @@
 //! alone. This crate is the logic; it knows nothing of WebAssembly.
 
 pub mod constraint;
-pub mod quantity;
 pub mod resources;
 pub mod versions;
 
@@ -20,7 +19,7 @@ impl Plugin for DefaultVersionCheck {
         Descriptor {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            vendor: "nvidia.com".to_owned(),
+            vendor: "dpf".to_owned(),
             description: "Checks version constraints of charts and the resources of a DPU."
                 .to_owned(),
             annotations: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dpf_plugin_sdk::check::{Resources, Service};
 use dpf_plugin_sdk::{Finding, error};
 
-use crate::quantity::Quantity;
+use dpf_quantity::Quantity;
 
 type Amounts = BTreeMap<String, Quantity>;
 

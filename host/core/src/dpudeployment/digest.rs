@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-use crate::quantity;
+use dpf_quantity::Quantity as Amount;
 
 /// Hexadecimal digits of a digest.
 const LENGTH: usize = 10;
@@ -138,10 +138,15 @@ fn encode(document: &impl Serialize) -> String {
     escaped
 }
 
+/// Amounts in the form in which Kubernetes writes them; a text that is no quantity stays as it is.
 fn canonical(resources: &ResourceList) -> BTreeMap<&str, String> {
     resources
         .iter()
-        .map(|(name, Quantity(amount))| (name.as_str(), quantity::canonical(amount)))
+        .map(|(name, Quantity(text))| {
+            let amount = Amount::parse(text.trim())
+                .map_or_else(|_| text.clone(), |amount| amount.to_string());
+            (name.as_str(), amount)
+        })
         .collect()
 }
 
@@ -447,6 +452,28 @@ mod tests {
         );
         assert_eq!(digest(&[&encode(&"foo")]), "464f0da35d");
         assert_eq!(digest(&[&encode(&"foo"), &encode(&"bar")]), "ae40de46fb");
+    }
+
+    #[test]
+    fn amounts_count_as_kubernetes_writes_them() {
+        let digest = |cpu: &str| {
+            let template = template(json!({
+                "deploymentServiceName": "a",
+                "helmChart": {"source": {"repoURL": "oci://a/b", "version": "1"}},
+                "resourceRequirements": {"cpu": cpu}
+            }));
+            service_digest(
+                &configuration(json!({"deploymentServiceName": "a"})),
+                None,
+                &template,
+            )
+        };
+        assert_eq!(digest("1.5"), digest("1500m"));
+        assert_ne!(
+            digest("1000m"),
+            digest("1"),
+            "Kubernetes repeats an amount without fraction as it was written"
+        );
     }
 
     #[test]

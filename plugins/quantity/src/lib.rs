@@ -1,4 +1,13 @@
 //! Kubernetes quantities: exact decimal numbers with a unit, counted in billionths.
+//!
+//! Who adds resources up and who writes them as Kubernetes writes them use the same numbers.
+//!
+//! ```
+//! use dpf_quantity::Quantity;
+//! let memory = Quantity::parse("1Gi")?.plus(&Quantity::parse("1024Mi")?);
+//! assert_eq!(memory.to_string(), "2Gi");
+//! # Ok::<(), dpf_quantity::QuantityError>(())
+//! ```
 
 use std::fmt;
 
