@@ -23,7 +23,7 @@ use crate::server::{ApiServer, ApiService};
 /// Connections served at the same time; more wait in the kernel's queue.
 const CONNECTION_LIMIT: usize = 1024;
 /// How long open requests may take to end when the listener stops. Watches are cut.
-const STOP_DEADLINE: Duration = Duration::from_secs(2);
+const STOP_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How the listener is protected.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -38,6 +38,7 @@ fn walk(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldError>) {
         ));
     }
     check_list(schema, path, errors);
+    check_rules(schema, path, errors);
     for (name, child) in schema
         .get("properties")
         .and_then(Value::as_object)
@@ -105,5 +106,52 @@ fn check_list(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 "must not be empty if x-kubernetes-list-type is map",
             ));
         }
+    }
+}
+
+/// Rules that cannot be compiled would refuse every object: they are refused instead.
+fn check_rules(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let rules = schema
+        .get("x-kubernetes-validations")
+        .and_then(Value::as_array);
+    for (index, rule) in rules.into_iter().flatten().enumerate() {
+        let field = format!("{path}.x-kubernetes-validations[{index}].rule");
+        let text = rule.get("rule").and_then(Value::as_str).unwrap_or_default();
+        if text.is_empty() {
+            errors.push(FieldError::required(field, "rule is not specified"));
+        } else if let Err(error) = kube_cel::cel::Program::compile(text) {
+            errors.push(FieldError::invalid(
+                field,
+                &text.into(),
+                format!("compilation failed: {error}"),
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use serde_json::json;
+
+    #[test]
+    fn faults_are_found_where_they_are() {
+        let schema = json!({"type": "object", "properties": {
+            "untyped": {"description": "x"},
+            "list": {"type": "array"},
+            "keyed": {"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map"},
+            "ruled": {"type": "string", "x-kubernetes-validations": [{"rule": "self =="}, {"rule": "self != ''"}]},
+            "open": {"x-kubernetes-preserve-unknown-fields": true}}});
+        let errors = check(&schema, "s");
+        let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "s.properties[keyed].x-kubernetes-list-map-keys",
+                "s.properties[list].items",
+                "s.properties[ruled].x-kubernetes-validations[0].rule",
+                "s.properties[untyped].type"
+            ]
+        );
     }
 }
