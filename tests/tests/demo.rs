@@ -260,6 +260,7 @@ async fn answers_kubectl(demo: &Demo) -> anyhow::Result<()> {
             &["NAME", "READY", "PHASE", "IFTYPE", "IFNAME", "AGE"],
         ),
         ("dpuservicechains", &["NAME", "READY", "PHASE", "AGE"]),
+        ("dpusets", &["NAME", "AGE"]),
     ] {
         let table = demo.kubectl_ok(&["get", resource, "-n", NAMESPACE]).await?;
         let header: Vec<&str> = table
@@ -269,11 +270,17 @@ async fn answers_kubectl(demo: &Demo) -> anyhow::Result<()> {
             .split_whitespace()
             .collect();
         ensure!(header == columns, "columns of {resource}: {table}");
-        ensure!(
-            table.contains("True") && table.contains("Success"),
-            "{table}"
-        );
+        let ready =
+            !columns.contains(&"READY") || (table.contains("True") && table.contains("Success"));
+        ensure!(ready, "{table}");
     }
+    let interfaces = demo
+        .kubectl_ok(&["get", "dpuserviceinterfaces", "-n", NAMESPACE])
+        .await?;
+    ensure!(
+        interfaces.matches("app-iface  ").count() >= 2,
+        "IFNAME shows the name: {interfaces}"
+    );
     for resource in [
         "dpusets",
         "dpus",

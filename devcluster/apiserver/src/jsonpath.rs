@@ -1,4 +1,4 @@
-//! The JSON paths of printer columns and selectable fields: fields, indexes, wildcards and equality filters.
+//! The JSON paths of printer columns and selectable fields: fields, indexes, unions, wildcards and equality filters.
 
 use serde_json::Value;
 
@@ -7,6 +7,8 @@ enum Step {
     Field(String),
     Index(i64),
     Every,
+    /// `['a','b']`: what each of them leads to, in this order.
+    Union(Vec<Step>),
     Where {
         path: Vec<String>,
         equal: bool,
@@ -107,6 +109,11 @@ fn bracket(inner: &str) -> Option<Step> {
     if inner == "*" {
         return Some(Step::Every);
     }
+    let parts = alternatives(inner);
+    if parts.len() > 1 {
+        let steps: Option<Vec<Step>> = parts.into_iter().map(bracket).collect();
+        return steps.map(Step::Union);
+    }
     if let Some(quoted) = unquote(inner) {
         return Some(Step::Field(quoted));
     }
@@ -134,6 +141,28 @@ fn bracket(inner: &str) -> Option<Step> {
     inner.parse().ok().map(Step::Index)
 }
 
+/// The parts between commas outside of quotes; a filter is one part.
+fn alternatives(inner: &str) -> Vec<&str> {
+    if inner.starts_with('?') {
+        return vec![inner];
+    }
+    let mut quote = None;
+    inner
+        .split(|c: char| match (quote, c) {
+            (Some(open), _) if open == c => {
+                quote = None;
+                false
+            }
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                false
+            }
+            (None, ',') => true,
+            _ => false,
+        })
+        .collect()
+}
+
 fn unquote(text: &str) -> Option<String> {
     let strip = |q: char| text.strip_prefix(q).and_then(|t| t.strip_suffix(q));
     strip('\'').or_else(|| strip('"')).map(str::to_owned)
@@ -151,6 +180,7 @@ fn apply<'a>(step: &Step, value: &'a Value) -> Vec<&'a Value> {
                 .into_iter()
                 .collect()
         }
+        (Step::Union(steps), _) => steps.iter().flat_map(|step| apply(step, value)).collect(),
         (Step::Every, Value::Array(list)) => list.iter().collect(),
         (Step::Every, Value::Object(map)) => map.values().collect(),
         (
@@ -203,6 +233,8 @@ mod tests {
         assert_eq!(find(".spec.ports[-1].name"), [json!("b")]);
         assert_eq!(find(".metadata.annotations.x\\.y/z"), [json!("v")]);
         assert_eq!(find(".metadata.annotations['x.y/z']"), [json!("v")]);
+        assert_eq!(find(".spec['absent','size']"), [json!(3)]);
+        assert_eq!(find(".spec.ports[1,0].name"), [json!("b"), json!("a")]);
         assert!(Path::parse(".a[").is_none());
     }
 

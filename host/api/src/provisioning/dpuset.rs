@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
     // An object without spec is legal; one of them must not stop the watch of all others.
     attr = "cfg_attr(all(), serde(default))",
     doc = "One DPU object per selected device, all with the same image, flavor and labels.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
