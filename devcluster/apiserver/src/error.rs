@@ -343,6 +343,24 @@ impl ApiError {
         Self::new(409, "Conflict", message, Some(json!({ "causes": causes })))
     }
 
+    /// A configuration to apply that does not fit the schema. The original gives no reason either.
+    pub fn untyped_configuration(object: &str, faults: &[String]) -> Self {
+        let lines: Vec<String> = faults
+            .iter()
+            .map(|f| format!("{f}: field not declared in schema"))
+            .collect();
+        let text = match lines.as_slice() {
+            [only] => only.clone(),
+            many => format!("errors:\n  {}", many.join("\n  ")),
+        };
+        Self::new(
+            500,
+            "",
+            format!("failed to create typed patch object ({object}): {text}"),
+            None,
+        )
+    }
+
     /// The eviction would break a disruption budget.
     pub fn too_many_requests(message: impl Into<String>) -> Self {
         Self::new(429, "TooManyRequests", message, None)
@@ -377,8 +395,15 @@ impl ApiError {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
-        if let (Some(details), Some(map)) = (&self.details, status.as_object_mut()) {
-            map.insert("details".into(), details.clone());
+        if let Some(map) = status.as_object_mut() {
+            map.extend(
+                self.details
+                    .clone()
+                    .map(|details| ("details".to_owned(), details)),
+            );
+            if self.reason.is_empty() {
+                map.remove("reason");
+            }
         }
         status
     }

@@ -8,7 +8,7 @@ use super::Store;
 use super::create::{Written, set_managed, set_namespace};
 use super::lookup::in_version;
 use super::update::{Change, prepare};
-use super::write::{WriteOptions, decode, decode_config, read_yaml};
+use super::write::{WriteOptions, check_config, decode, read_yaml};
 use crate::error::{ApiError, FieldError, Subject};
 use crate::fields::managed::Managed;
 use crate::object::{self, meta, meta_str, set_meta};
@@ -67,7 +67,7 @@ impl Store {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
         let key = target.key()?;
-        let warnings = decode_config(resource, &mut config, options)?;
+        check_config(resource, &mut config)?;
         match meta_str(&config, "name") {
             "" => set_meta(&mut config, "name", key.name.as_str()),
             name if name != key.name => {
@@ -84,7 +84,7 @@ impl Store {
             if !subresource.is_empty() {
                 return Err(ApiError::not_found(resource.subject(), &key.name));
             }
-            return self.apply_new(resource, &config, options, warnings);
+            return self.apply_new(resource, &config, options);
         };
         let old = in_version(resource, &stored).into_owned();
         let own = Managed::starting_point(&old, &json!({}), true);
@@ -92,7 +92,7 @@ impl Store {
         let of = resource.schema.root();
         let (new, own) = own.apply(&old, &config, &manager, of, options.force, &options.now)?;
         let mut new = new.unwrap_or_else(|| old.clone());
-        decode(resource, &mut new, options)?;
+        let warnings = decode(resource, &mut new, options)?;
         set_managed(&mut new, &own);
         let mut change = Change {
             resource,
@@ -113,7 +113,6 @@ impl Store {
         resource: &Arc<Resource>,
         config: &Value,
         options: &WriteOptions,
-        warnings: Vec<String>,
     ) -> Result<Written, ApiError> {
         if !object::uid(config).is_empty() {
             let why = format!(
@@ -137,7 +136,7 @@ impl Store {
             &options.now,
         )?;
         let mut new = config.clone();
-        decode(resource, &mut new, options)?;
+        let warnings = decode(resource, &mut new, options)?;
         self.prepare_new(resource, &mut new, options);
         set_managed(&mut new, &own);
         self.store_new(resource, new, options, warnings)

@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 use super::{format_time, metadata};
 use crate::builtin::defaults;
 use crate::error::{ApiError, FieldError, media_types};
+use crate::fields::declared::undeclared;
 use crate::fields::managed::{Manager, Operation};
-use crate::object::{meta_mut, name, text_at};
+use crate::object::{meta_mut, meta_str, name, text_at};
 use crate::registry::Resource;
 use crate::request::ApiRequest;
 use crate::schema::{default, list_types, prune, validate};
@@ -182,18 +183,26 @@ pub fn decode(
     Ok(warnings)
 }
 
-/// Like [`decode`], for the configuration of an apply: nothing is added to it.
-pub fn decode_config(
-    resource: &Resource,
-    object: &mut Value,
-    options: &WriteOptions,
-) -> Result<Vec<String>, ApiError> {
-    check_kind(resource, object)?;
+/// Checks the configuration of an apply: nothing is added to it and nothing dropped from it.
+pub fn check_config(resource: &Resource, config: &mut Value) -> Result<(), ApiError> {
+    check_kind(resource, config)?;
     if !resource.schema.is_custom() {
-        check_types(resource, object)?;
+        check_types(resource, config)?;
     }
-    let unknown = prune::prune(object, resource.schema.root_value());
-    report_unknown(resource, &unknown, options.validation)
+    let faults = undeclared(config, resource.schema.root());
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let place = match meta_str(config, "namespace") {
+        "" => name(config).to_owned(),
+        namespace => format!("{namespace}/{}", name(config)),
+    };
+    let object = format!(
+        "{place}; {}, Kind={}",
+        resource.api_version(),
+        resource.kind
+    );
+    Err(ApiError::untyped_configuration(&object, &faults))
 }
 
 fn drop_metadata_nulls(object: &mut Value) {
