@@ -9,7 +9,7 @@
 
 mod support;
 
-use dpf_core::dpudeployment::status::Readiness;
+use dpf_core::dpudeployment::status::{Readiness, observed_dependencies};
 use dpf_core::dpudeployment::validate::Service;
 use dpf_core::dpudeployment::{
     ChildKind, Observed, Outcome, Refusal, Rejection, Stages, conditions, consult, plan_deletion,
@@ -294,4 +294,32 @@ fn deletion_counts_what_is_left() {
         )
     );
     assert_eq!(told(&list, "Ready").1, "AwaitingDeletion");
+}
+
+#[test]
+fn the_status_says_which_dependencies_it_speaks_of() {
+    let before = observed_dependencies(&example());
+    let named: Vec<(&str, &str)> = before
+        .iter()
+        .map(|d| (d.kind.as_str(), d.name.as_str()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("BFB", "bfb-2.9"),
+            ("DPUFlavor", "producer-consumer"),
+            ("DPUServiceTemplate", "consumer"),
+            ("DPUServiceTemplate", "producer"),
+            ("DPUServiceConfiguration", "consumer"),
+            ("DPUServiceConfiguration", "producer"),
+        ]
+    );
+    let mut observed = example();
+    let configuration = observed.configurations.get_mut("producer").unwrap();
+    configuration.metadata.generation = Some(2);
+    configuration.spec.interfaces = None;
+    let after = observed_dependencies(&observed);
+    assert_eq!(before[..5], after[..5]);
+    assert_eq!(after[5].generation, Some(2));
+    assert_ne!(after[5].digest, before[5].digest);
 }

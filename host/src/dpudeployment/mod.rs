@@ -16,7 +16,7 @@ use dpf_api::svc::{
     DpuDeployment, DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface,
     DpuServiceTemplate,
 };
-use dpf_core::dpudeployment::status::{Outcome, Readiness};
+use dpf_core::dpudeployment::status::{Outcome, Readiness, observed_dependencies};
 use dpf_core::dpudeployment::{Action, Observed, conditions, plan_deletion};
 use error::Error;
 use kube::runtime::controller::Controller;
@@ -222,6 +222,7 @@ async fn write_conditions(
     let status = json!({
         "conditions": conditions,
         "observedGeneration": observed.deployment.metadata.generation,
+        "observedDependencies": observed_dependencies(observed),
     });
     write_status(
         &context.client,

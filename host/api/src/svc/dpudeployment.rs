@@ -64,6 +64,24 @@ pub struct DpuDeploymentStatus {
     /// Generation that the status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The state of everything the deployment refers to that the conditions speak of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_dependencies: Option<Vec<ObservedDependency>>,
+}
+
+/// The state of one object that a deployment refers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedDependency {
+    /// Kind of the object.
+    pub kind: String,
+    /// Its name; the namespace is that of the deployment.
+    pub name: String,
+    /// Its generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// Ten hexadecimal digits of its spec.
+    pub digest: String,
 }
 
 /// The DPUs of a deployment.

@@ -24,7 +24,8 @@ mod shared;
 
 pub use dpudeployment::{
     DpuDeployment, DpuDeploymentSpec, DpuDeploymentStatus, DpuSetStrategy, DpuSetTemplate, Dpus,
-    LocalDependency, RollingUpdate, ServiceChains, ServicePort, ServiceRef, Switch, SwitchPort,
+    LocalDependency, ObservedDependency, RollingUpdate, ServiceChains, ServicePort, ServiceRef,
+    Switch, SwitchPort,
 };
 pub use dpuservice::{DpuService, DpuServiceSpec, DpuServiceStatus, ServiceDaemonSet};
 pub use dpuservicechain::{

@@ -110,6 +110,12 @@ pub fn in_cluster_digest(namespace: &str, name: &str, service: &str) -> VersionD
     ])
 }
 
+/// The ten digits of any spec, to see whether it is the same.
+#[must_use]
+pub fn spec_digest(spec: &Value) -> VersionDigest {
+    digest(&[&encode(spec)])
+}
+
 fn digest(documents: &[&str]) -> VersionDigest {
     let mut hasher = Sha256::new();
     for document in documents {

@@ -1,14 +1,19 @@
 //! Conditions as a function of the report and of what was written.
 
 use super::action::{ChildKind, Report};
+use super::digest::spec_digest;
+use super::observed::Observed;
 use super::rejection::{Rejection, aggregate, occurred};
 use super::validate::Invalid;
 use crate::conditions::{Conditions, Verdict, bulleted, is_true_for};
+use crate::names::name_of;
 use dpf_api::conditions::dpudeployment as types;
 use dpf_api::conditions::{READY, reasons};
-use dpf_api::svc::DpuDeployment;
+use dpf_api::svc::{DpuDeployment, ObservedDependency};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a pass came.
@@ -83,6 +88,30 @@ pub fn conditions(
     );
     conditions.summarise();
     conditions.into_list()
+}
+
+/// The state of everything the deployment refers to, as it was read for this pass.
+#[must_use]
+pub fn observed_dependencies(observed: &Observed) -> Vec<ObservedDependency> {
+    let mut all: Vec<ObservedDependency> = Vec::new();
+    all.extend(observed.bfb.iter().map(dependency));
+    all.extend(observed.flavor.iter().map(dependency));
+    all.extend(observed.templates.values().map(dependency));
+    all.extend(observed.configurations.values().map(dependency));
+    all
+}
+
+fn dependency<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> ObservedDependency {
+    let spec = serde_json::to_value(object)
+        .ok()
+        .and_then(|value| value.get("spec").cloned())
+        .unwrap_or_default();
+    ObservedDependency {
+        kind: K::kind(&()).into_owned(),
+        name: name_of(object),
+        generation: object.meta().generation,
+        digest: spec_digest(&spec),
+    }
 }
 
 fn set_invalid(conditions: &mut Conditions, invalid: &Invalid) {
