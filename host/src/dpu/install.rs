@@ -5,12 +5,14 @@ use super::redfish::{Bmc, RedfishError, Task, TaskOutcome};
 use super::work::{BMC_POLL, BMC_RETRY, Work};
 use crate::kit::in_one_line;
 use crate::kit::{Classified, Context, Failure};
-use dpf_api::conditions::READY;
+use dpf_api::conditions::{READY, dpu as types};
 use dpf_api::provisioning::{Dpu, DpuDevice, DpuStatus};
 use dpf_core::conditions::is_true;
 use dpf_core::dpu::{Event, Limits, Said, image_path, image_token, store_file};
 use kube::ResourceExt;
 
+/// Installations of one round: what fails once may be a restart of this process, which serves the image.
+const ATTEMPTS: i32 = 3;
 /// Progress is written in steps of this many percent: every write wakes everybody who watches DPUs.
 const PERCENT_STEP: i32 = 10;
 
@@ -103,7 +105,7 @@ pub(super) async fn install(
         &image_token(&dpu.uid().unwrap_or_default(), &status),
     );
     let image = format!("{}{path}", registry.trim_end_matches('/'));
-    Ok(match start(&bmc, &image).await {
+    Ok(match start(&bmc, &image, &path).await {
         Ok(task) => {
             let id = task.id.clone();
             Work::waiting(progress(&task))
@@ -137,14 +139,16 @@ fn with_scheme(address: &str) -> String {
 }
 
 /// The task that installs this image: the one that is there already, else a new one.
-async fn start(bmc: &Bmc, image: &str) -> Result<Task, RedfishError> {
-    if let Some(task) = bmc.find_task(image, false).await? {
+///
+/// It is recognised by the path: the address of the registry may have changed since.
+async fn start(bmc: &Bmc, image: &str, path: &str) -> Result<Task, RedfishError> {
+    if let Some(task) = bmc.find_task(path, false).await? {
         return Ok(task);
     }
     match bmc.install(image).await {
         Err(error @ RedfishError::InProgress { .. }) => {
             // The answer to an earlier request may have been lost.
-            bmc.find_task(image, true).await?.ok_or(error)
+            bmc.find_task(path, true).await?.ok_or(error)
         }
         other => other,
     }
@@ -165,9 +169,22 @@ async fn follow(bmc: &Bmc, status: &DpuStatus, task: Task) -> Work {
                 .with(move |status| status.install_percent = Some(shown))
                 .polled(BMC_POLL)
         }
-        TaskOutcome::Failed { message } => Work::failed(Said::new("FailToInstall", message)),
+        TaskOutcome::Failed { message } => failed(status, &message),
         TaskOutcome::Completed => started(bmc).await,
     }
+}
+
+/// Tries again a few times; each time with an address of its own, so that tasks are not taken for each other.
+fn failed(status: &DpuStatus, message: &str) -> Work {
+    let failures = status.install_failures.unwrap_or(0).saturating_add(1);
+    if failures >= ATTEMPTS {
+        let message = format!("{ATTEMPTS} installations failed, the last one: {message}");
+        return Work::failed(Said::new("FailToInstall", message));
+    }
+    let message =
+        format!("installation {failures} of {ATTEMPTS} failed and is tried again: {message}");
+    let said = Said::new("InstallationFailed", message).by(types::OS_INSTALLED);
+    Work::from(Event::Lost(said)).with(move |status| status.install_failures = Some(failures))
 }
 
 /// The image is written; the DPU starts it by itself.

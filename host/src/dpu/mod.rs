@@ -41,12 +41,13 @@ use tokio::sync::Mutex;
 use work::Work;
 
 /// Fields of the status that are cleared when they are unset.
-const REMOVABLE: [&str; 5] = [
+const REMOVABLE: [&str; 6] = [
     "previousPhase",
     "postProvisioningNodeEffect",
     "redfishTaskId",
     "installPercent",
     "armResetBefore",
+    "installFailures",
 ];
 
 /// What the reconciles of all DPUs share.

@@ -233,6 +233,12 @@ pub struct DpuStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub install_percent: Option<i32>,
+    /// Installations that were begun; each has an address of its own for its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installations: Option<i32>,
+    /// Installations of this round that failed; a few are tried again without anybody asking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install_failures: Option<i32>,
     /// What the BMC gave as the time of its last reset before the ARM cores were reset; the reset happened once that
     /// differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -26,12 +26,8 @@ pub fn bootstrap_token_id(dpu_uid: &str) -> String {
 /// The part of the address of an image that nobody can guess; another one for every installation.
 #[must_use]
 pub fn image_token(dpu_uid: &str, status: &DpuStatus) -> String {
-    let started = status
-        .phase_start_time
-        .as_ref()
-        .map(|time| time.0.as_second().to_string())
-        .unwrap_or_default();
-    prefix(&digest(&["image", dpu_uid, &started]), 32)
+    let number = status.installations.unwrap_or(0).to_string();
+    prefix(&digest(&["image", dpu_uid, &number]), 32)
 }
 
 /// Path of the image of a DPU below the address of the registry.
@@ -66,20 +62,18 @@ pub fn store_file(published: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     #[test]
     fn every_installation_has_its_own_address() {
-        let started = |second| DpuStatus {
-            phase_start_time: Some(Time(Timestamp::from_second(second).unwrap())),
+        let begun = |number| DpuStatus {
+            installations: Some(number),
             ..DpuStatus::default()
         };
-        let token = image_token("uid", &started(1));
+        let token = image_token("uid", &begun(1));
         assert_eq!(token.len(), 32);
-        assert_eq!(token, image_token("uid", &started(1)));
-        assert_ne!(token, image_token("uid", &started(2)));
-        assert_ne!(token, image_token("uie", &started(1)));
+        assert_eq!(token, image_token("uid", &begun(1)));
+        assert_ne!(token, image_token("uid", &begun(2)));
+        assert_ne!(token, image_token("uie", &begun(1)));
     }
 
     #[test]

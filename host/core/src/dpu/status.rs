@@ -40,11 +40,19 @@ pub fn enter(
         status.phase = position.phase;
         status.previous_phase = position.previous;
         status.phase_start_time = Some(seconds(now));
-        if !matches!(position.phase, DpuPhase::OsInstalling) {
-            status.redfish_task_id = None;
-            status.install_percent = None;
+        status.redfish_task_id = None;
+        status.install_percent = None;
+        if position.phase == DpuPhase::OsInstalling {
+            status.installations = Some(status.installations.unwrap_or(0).saturating_add(1));
         }
         status.arm_reset_before = None;
+        let installs = matches!(
+            position.phase,
+            DpuPhase::PrepareBfb | DpuPhase::OsInstalling
+        );
+        if !installs {
+            status.install_failures = None;
+        }
     } else if status.phase_start_time.is_none() {
         status.phase_start_time = Some(seconds(now));
     }
@@ -149,6 +157,27 @@ mod tests {
             at(1),
         );
         assert_eq!(next.redfish_task_id, None);
+    }
+
+    #[test]
+    fn failures_are_counted_until_the_installation_is_over() {
+        let installing = DpuStatus {
+            phase: DpuPhase::OsInstalling,
+            install_failures: Some(1),
+            ..DpuStatus::default()
+        };
+        let after = |event| {
+            enter(
+                &installing,
+                &step(Position::from(&installing), event),
+                1,
+                at(1),
+            )
+        };
+        let said = || super::super::Said::new("InstallationFailed", "x");
+        assert_eq!(after(Event::Lost(said())).install_failures, Some(1));
+        assert_eq!(after(Event::Failed(said())).install_failures, None);
+        assert_eq!(after(Event::done()).install_failures, None);
     }
 
     #[test]

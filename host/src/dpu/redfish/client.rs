@@ -133,7 +133,7 @@ impl Bmc {
         }
     }
 
-    /// The task that installs this image, from the newest to the oldest.
+    /// The task whose image has this path, from the newest to the oldest.
     ///
     /// When the BMC does not tell what tasks are for, a single running one is taken for it if `adopt` says so.
     ///
