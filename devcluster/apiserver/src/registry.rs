@@ -128,6 +128,13 @@ impl Resource {
             )
     }
 
+    /// True when a PUT of an object that does not exist creates it.
+    pub fn allows_create_on_update(&self) -> bool {
+        let kinds = ["Lease", "Endpoints", "Event", "LimitRange", "Service"];
+        !self.custom
+            && (self.group == "rbac.authorization.k8s.io" || kinds.contains(&self.kind.as_str()))
+    }
+
     /// True when an update may leave out the resource version.
     pub fn allows_unconditional_update(&self) -> bool {
         !self.custom

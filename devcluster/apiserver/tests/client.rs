@@ -477,3 +477,21 @@ async fn pods_of_a_node_are_found_and_evicted() {
         .unwrap();
     assert!(pods.get_opt("p1").await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_lease_may_be_created_by_replacing_it() {
+    let server = ApiServer::new(Options::default());
+    let leases: Api<Lease> = Api::default_namespaced(client(&server));
+    let mut lease = Lease::default();
+    lease.metadata.name = Some("l".into());
+    let created = leases
+        .replace("l", &PostParams::default(), &lease)
+        .await
+        .unwrap();
+    assert!(created.uid().is_some());
+    let maps: Api<ConfigMap> = Api::default_namespaced(client(&server));
+    let refused = maps
+        .replace("m", &PostParams::default(), &config_map("m", "1"))
+        .await;
+    assert!(matches!(refused, Err(kube::Error::Api(status)) if status.is_not_found()));
+}

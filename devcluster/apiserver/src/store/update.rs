@@ -51,6 +51,12 @@ impl Store {
                 key.name
             )));
         }
+        let missing = self.get(&key).is_none() && target.subresource.is_none();
+        let bare =
+            meta_str(&object, "resourceVersion").is_empty() && object::uid(&object).is_empty();
+        if missing && bare && resource.allows_create_on_update() {
+            return self.create(resource, target.namespace.as_deref(), object, options);
+        }
         let stored = self.existing(resource, &key)?;
         let old = in_version(resource, &stored).into_owned();
         check_uid(resource, &key, &old, &object)?;
