@@ -487,3 +487,14 @@ async fn a_template_learns_the_constraints_of_its_chart() {
     gone(&templates, &template).await;
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_ends_although_its_first_list_never_came() {
+    let world = World::start().await;
+    let stop = Shutdown::new();
+    stop.cancel();
+    let context = Arc::new(context(&world.cluster));
+    let ended = dpf_host::dpuservice::run(context, stop);
+    tokio::time::timeout(DEADLINE, ended).await.unwrap();
+    world.end().await;
+}

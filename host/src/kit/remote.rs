@@ -76,6 +76,8 @@ pub async fn for_each_cluster<F>(
     let mut running: BTreeMap<ClusterKey, Running> = BTreeMap::new();
     loop {
         tokio::select! {
+            // First, so that work which ends because of it is not started again.
+            biased;
             () = shutdown.cancelled() => break,
             event = events.next() => match event {
                 Some(Ok(Event::Init | Event::InitApply(_))) => continue,

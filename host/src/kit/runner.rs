@@ -4,7 +4,7 @@ use super::context::Context;
 use super::failure::{CONFLICT, Classified, Retry};
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(120);
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Objects of one kind that are reconciled at the same time.
 const CONCURRENCY: u16 = 8;
+
+/// Reconciles that run when the process should end have this long; Kubernetes kills after 30 seconds.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// When to look at an object again although nothing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,9 @@ pub async fn run<K, F, E>(
     let backoff = Arc::new(Backoff::default());
     let on_success = backoff.clone();
     let on_failure = backoff;
-    controller
+    let store = controller.store();
+    let ended = shutdown.clone();
+    let work = controller
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(
@@ -90,8 +95,26 @@ pub async fn run<K, F, E>(
             if let Err(error @ kube::runtime::controller::Error::QueueError(_)) = result {
                 tracing::warn!(kind = %K::kind(&()), "watch failed and is restarted: {}", chain(&error));
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = work => {}
+        () = overdue(&store, &ended) => {}
+    }
+}
+
+/// Resolves after shutdown when there is no reconcile to wait for any more.
+///
+/// A controller whose first list never came has none, and would wait for that list for ever.
+async fn overdue<K>(store: &Store<K>, shutdown: &Shutdown)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    shutdown.cancelled().await;
+    let listed = tokio::time::timeout(Duration::ZERO, store.wait_until_ready()).await;
+    if matches!(listed, Ok(Ok(()))) {
+        tokio::time::sleep(GRACE).await;
+        tracing::warn!(kind = %K::kind(&()), "a reconcile did not end within {GRACE:?} and is cancelled");
+    }
 }
 
 /// `Display` of an error and all its sources, joined by colons.
