@@ -6,6 +6,7 @@ mod observe;
 use crate::fanout::FanOutError;
 use crate::kit::remote::{self, Feed, Remote};
 use crate::kit::{Classified, Context, Next, Retry, Shutdown, run as run_controller};
+use dpf_api::conditions::dpunodemaintenance;
 use dpf_api::keys::labels;
 use dpf_api::provisioning::{Dpu, DpuNodeMaintenance};
 use dpf_api::svc::{DpuService, DpuServiceChain, ServiceChain};
@@ -21,8 +22,6 @@ use observe::{Clusters, Stores};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The effect is in place on the host.
-const NODE_EFFECT_APPLIED: &str = "NodeEffectApplied";
 /// How often a host that waits is looked at again; what it waits for also has events.
 const WAIT_PAUSE: Duration = Duration::from_secs(15);
 
@@ -211,7 +210,7 @@ async fn reconcile(
         .status
         .as_ref()
         .and_then(|s| s.conditions.as_deref());
-    if requestors.is_empty() || !is_true(conditions, NODE_EFFECT_APPLIED) {
+    if requestors.is_empty() || !is_true(conditions, dpunodemaintenance::APPLIED) {
         return Ok(Next::OnEvent);
     }
     let observed = observe::observe(&context, &maintenance, &clusters, &dpus).await?;
