@@ -1,6 +1,6 @@
 //! Controller of BFB: fetches images, reads their versions, keeps them while they are used.
 //!
-//! What happens to a file is decided in `dpf_core::bfb`; [`store`] reads and writes files.
+//! What happens to a file is decided in `dpf_core::bfb`; `store` reads and writes files.
 
 pub(crate) mod store;
 

@@ -1,6 +1,6 @@
 //! Controller of DPUDeployment: services and a chain on a set of DPUs.
 //!
-//! [`observe`] reads, [`consult`] runs the plugins, [`apply`] writes; every decision is in `dpf_core::dpudeployment`.
+//! `observe` reads, `consult` runs the plugins, `apply` writes; every decision is in `dpf_core::dpudeployment`.
 //! Conditions are patched last, also after an error.
 
 mod apply;

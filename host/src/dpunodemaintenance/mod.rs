@@ -1,6 +1,6 @@
 //! Controller of DPUNodeMaintenance: applies one effect to one host while anybody asks for it, and undoes it after that.
 //!
-//! Who asks and when it may begin is decided in `dpf_core::dpunodemaintenance`; [`effects`] changes the host.
+//! Who asks and when it may begin is decided in `dpf_core::dpunodemaintenance`; `effects` changes the host.
 
 mod effects;
 

@@ -7,9 +7,9 @@
 //!                                                                   status(report, applied) ──> conditions
 //! ```
 //!
-//! * [`validate`]: everything that is wrong with the user's input, found before anything is written.
-//! * [`consult`]: asks the plugins, in the order of the dependencies, and names every revision.
-//! * [`plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`].
+//! * [`mod@validate`]: everything that is wrong with the user's input, found before anything is written.
+//! * [`mod@consult`]: asks the plugins, in the order of the dependencies, and names every revision.
+//! * [`mod@plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`].
 //! * [`deletion`]: the same for a deployment that goes; [`marks`]: what keeps the things it refers to.
 //! * [`status`]: a pure function of the report and what was applied.
 
