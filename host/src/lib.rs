@@ -15,6 +15,7 @@ pub mod manager;
 
 pub mod dpudeployment;
 pub mod dpuservicetemplate;
+pub mod incluster;
 
 pub mod bfb;
 pub mod dpu;

@@ -17,6 +17,7 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) -> Result<(), String
     }
     start!(
         dpudeployment,
+        incluster,
         dpuservicetemplate,
         bfb,
         dpucluster,

@@ -154,6 +154,8 @@ pub mod finalizers {
 pub mod managers {
     /// DPUDeployment.
     pub const DPUDEPLOYMENT: &str = "dpudeploymentcontroller";
+    /// Host node labels of in-cluster services of DPUDeployments.
+    pub const DPUDEPLOYMENT_NODE: &str = "dpudeploymentnodecontroller";
     /// DPUServiceTemplate.
     pub const DPUSERVICETEMPLATE: &str = "dpuservicetemplatecontroller";
     /// DPUService.

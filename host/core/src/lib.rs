@@ -25,6 +25,7 @@ pub mod names;
 pub mod selectors;
 
 pub mod dpudeployment;
+pub mod incluster;
 
 pub mod bfb;
 pub mod dpu;

@@ -50,11 +50,17 @@ pub(super) fn current_service_id(running: &DpuService, case: &Case) -> Option<St
 #[must_use]
 pub fn node_label_key(validated: &Validated<'_>, service: &Service<'_>) -> String {
     if service.in_cluster() {
-        let digest = in_cluster_digest(validated.namespace, validated.name, service.name);
-        format!("{}{digest}", labels::IN_CLUSTER_VERSION_PREFIX)
+        in_cluster_label_key(validated.namespace, validated.name, service.name)
     } else {
         labels::service_version(service.name)
     }
+}
+
+/// The host node label key of an in-cluster service of the deployment `namespace/name`.
+#[must_use]
+pub fn in_cluster_label_key(namespace: &str, name: &str, service: &str) -> String {
+    let digest = in_cluster_digest(namespace, name, service);
+    format!("{}{digest}", labels::IN_CLUSTER_VERSION_PREFIX)
 }
 
 /// The value that the node selector of an existing service demands for this key.
@@ -252,7 +258,8 @@ fn dpu_sets<'a>(validated: &Validated<'a>) -> &'a [DpuSetTemplate] {
         .unwrap_or_default()
 }
 
-fn node_selector_of(set: &DpuSetTemplate) -> Option<&LabelSelector> {
+/// The selector of hosts of a set, whichever field has it.
+pub(crate) fn node_selector_of(set: &DpuSetTemplate) -> Option<&LabelSelector> {
     set.dpu_node_selector
         .as_ref()
         .or(set.node_selector.as_ref())
@@ -526,7 +533,7 @@ fn strategy(given: Option<&DpuSetStrategy>) -> Strategy {
 }
 
 /// The device selector in the form that labels have, whichever spelling the user chose.
-fn device_selector(template: &DpuSetTemplate) -> Option<LabelSelector> {
+pub(crate) fn device_selector(template: &DpuSetTemplate) -> Option<LabelSelector> {
     let given = template.dpu_device_selector.clone().or_else(|| {
         let match_labels = template
             .dpu_selector

@@ -308,22 +308,19 @@ fn unready_dependencies(service: &Service<'_>, earlier: &[ServiceRevision<'_>]) 
         .collect()
 }
 
-/// Whether a DPUService is a revision of this service: by label, or for objects older than the label by name.
+/// Whether a DPUService is a revision of this service.
 pub(super) fn belongs_to(object: &DpuService, service: &str) -> bool {
-    match object
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(labels::DPUDEPLOYMENT_SERVICE))
-    {
-        Some(value) => value == service,
-        None => object
-            .metadata
-            .name
-            .as_deref()
-            .and_then(|name| name.rsplit_once('-'))
-            .is_some_and(|(base, suffix)| base == service && suffix.len() == 5),
+    service_of(object) == Some(service)
+}
+
+/// The service that a DPUService is a revision of: by label, or for objects older than the label by name.
+pub(crate) fn service_of(object: &DpuService) -> Option<&str> {
+    let labels = object.metadata.labels.as_ref();
+    if let Some(service) = labels.and_then(|l| l.get(labels::DPUDEPLOYMENT_SERVICE)) {
+        return Some(service);
     }
+    let (base, suffix) = object.metadata.name.as_deref()?.rsplit_once('-')?;
+    (suffix.len() == 5).then_some(base)
 }
 
 fn service_digest_of(object: &DpuService) -> Option<&str> {
