@@ -172,6 +172,13 @@ impl Outcome {
             }
         };
         let mut status = status;
+        if let Some(sync) = status.get_mut("sync").and_then(Value::as_object_mut) {
+            // What this answer is about: one about a former chart or former values does not count.
+            sync.insert(
+                "comparedTo".to_owned(),
+                json!({"source": application.spec.source}),
+            );
+        }
         if let Some(fields) = status.as_object_mut() {
             fields.insert("sourceType".to_owned(), json!("Helm"));
             fields.insert("reconciledAt".to_owned(), json!(now));
