@@ -110,11 +110,24 @@ async fn reconcile(application: Arc<Application>, context: Arc<Context>) -> Resu
     };
     let status = outcome.status(&application, Timestamp::now());
     if !status.says_the_same(application.status.as_ref()) {
-        let patch = Patch::Merge(json!({"status": status}));
-        api.patch(&name, &PatchParams::default(), &patch)
+        write_status(&api, &name, &status)
             .await
             .during(|| format!("write status of Application {namespace}/{name}"))?;
     }
+    Ok(())
+}
+
+/// Replaces the status as a whole. Merged into the old one, a message that no longer holds would stay, and the status would
+/// be written again for ever because it never says what it should.
+async fn write_status(
+    api: &Api<Application>,
+    name: &str,
+    status: &ApplicationStatus,
+) -> Result<(), kube::Error> {
+    let operations = json!([{"op": "add", "path": "/status", "value": status}]);
+    let operations = serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
+    let patch = Patch::Json::<()>(operations);
+    api.patch(name, &PatchParams::default(), &patch).await?;
     Ok(())
 }
 

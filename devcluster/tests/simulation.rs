@@ -303,6 +303,25 @@ async fn applications_become_pods_and_go_again() {
         message.as_str().unwrap().contains("consumer, producer"),
         "{message}"
     );
+    // Corrected, it says nothing of what was wrong: a status that keeps an old message would be written for ever.
+    let right = Patch::Merge(json!({"spec": {"source": {"path": "producer"}}}));
+    applications
+        .patch("wrong", &PatchParams::default(), &right)
+        .await
+        .unwrap();
+    let corrected = wait(
+        applications.clone(),
+        "wrong",
+        "corrected",
+        health("Healthy"),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        status_at(&corrected, "/status/health"),
+        json!({"status": "Healthy"})
+    );
+    assert_eq!(status_at(&corrected, "/status/conditions"), json!([]));
 
     for name in [name, "wrong"] {
         let uid = applications.get(name).await.unwrap().uid().unwrap();

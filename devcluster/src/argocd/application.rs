@@ -180,6 +180,8 @@ impl Outcome {
             );
         }
         if let Some(fields) = status.as_object_mut() {
+            // Absent, so that it compares equal to what an API server kept of it.
+            fields.retain(|_, value| !value.is_null());
             fields.insert("sourceType".to_owned(), json!("Helm"));
             fields.insert("reconciledAt".to_owned(), json!(now));
         }
