@@ -1,6 +1,7 @@
 //! What people type.
 
 use crate::describe::{Output, ShowConditions};
+use crate::wait::Target;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   dpfctl dev up --apply examples/producer-consumer   a cluster with 4 simulated DPUs and an example on it
   dpfctl describe dpudeployments                     all deployments, what belongs to them, what they wait for
+  dpfctl wait dpudeployment/producer-consumer        until everything applied before is rolled out
   dpfctl completion bash > /etc/bash_completion.d/dpfctl
 
 Environment:
@@ -36,6 +38,9 @@ pub enum Command {
         #[command(subcommand)]
         what: Describe,
     },
+    /// Wait until everything applied before the call is rolled out.
+    #[command(after_help = WAIT_EXAMPLES)]
+    Wait(WaitArgs),
     /// Run a development cluster on this machine.
     Dev {
         /// What to do with it.
@@ -81,6 +86,34 @@ pub struct DescribeArgs {
     /// List conditions one by one: of all objects, or of those that are not ready.
     #[arg(long, value_enum)]
     pub show_conditions: Option<ShowConditions>,
+    /// Kubeconfig to use instead of $KUBECONFIG or ~/.kube/config.
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+const WAIT_EXAMPLES: &str = "\
+A deployment is rolled out when its condition Ready is True for the present generation of the DPUDeployment and of the
+BFB, flavor, templates and configurations it refers to. `kubectl wait --for=condition=Ready` can return too early after
+a change of one of those: the condition is still the old one until the controller has seen the change.
+
+Examples:
+  kubectl apply -f configuration.yaml && dpfctl wait dpudeployment/producer-consumer -n customer-namespace
+  dpfctl wait dpudeployment/producer-consumer -n customer-namespace --timeout 60m
+
+What it waits for is printed to stderr. Exit codes: 0 rolled out, 1 not in time or not there, 2 not understood.";
+
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// What to wait for.
+    #[arg(value_name = "dpudeployment/NAME")]
+    pub target: Target,
+    /// Namespace; without it, that of the kubeconfig's context.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// How long to wait, for example 60s or 5m.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
     /// Kubeconfig to use instead of $KUBECONFIG or ~/.kube/config.
     #[arg(long, value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,

@@ -1,9 +1,10 @@
-//! The command line for people: `dpfctl describe`, `dpfctl dev`.
+//! The command line for people: `dpfctl describe`, `dpfctl wait`, `dpfctl dev`.
 //!
 //! What it is not: there is no decision about any object in here. It reads, renders, and starts processes.
 //!
 //! ```text
 //!   cli (arguments) -> describe (fetch, tree, text)
+//!                   -> wait     (watch, compare generations)
 //!                   -> dev      (devcluster, dpf-host as a child, apply, progress)
 //! ```
 
@@ -11,6 +12,7 @@ mod cli;
 mod client;
 mod describe;
 mod dev;
+mod wait;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
@@ -47,6 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Describe {
             what: Describe::Dpudeployments(arguments),
         } => runtime()?.block_on(describe_deployments(arguments)),
+        Command::Wait(arguments) => runtime()?.block_on(wait::wait(arguments)),
         Command::Dev {
             what: Dev::Up(arguments),
         } => runtime()?.block_on(dev::up(arguments, colour())),
