@@ -10,9 +10,12 @@
 //! # Ok(()) }
 //! ```
 
+pub mod journal;
+
 use anyhow::{Context, bail};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Api, Client, Config, ResourceExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +31,23 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The manifests of a directory of the repository, in the order of their file names.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn manifests(directory: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(root().join(directory))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
+    files.sort();
+    let read = |path: &PathBuf| -> anyhow::Result<serde_json::Value> {
+        let text = std::fs::read_to_string(path)?;
+        serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
+    };
+    files.iter().map(read).collect()
 }
 
 /// A binary of this workspace, built next to the test.
@@ -169,6 +189,30 @@ impl Demo {
         self.client_of("dpu.kubeconfig").await
     }
 
+    /// Applies manifests, one object each, server-side.
+    ///
+    /// # Errors
+    /// When the cluster does not know the kind or refuses the object.
+    pub async fn apply(&self, manifests: &[serde_json::Value]) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        for manifest in manifests {
+            let object: DynamicObject = serde_json::from_value(manifest.clone())?;
+            let types = object.types.clone().context("no kind")?;
+            let gvk = kube::core::GroupVersionKind::try_from(&types)?;
+            let (resource, _) = kube::discovery::pinned_kind(&client, &gvk).await?;
+            let api: Api<DynamicObject> = match object.namespace() {
+                Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            let name = object.name_any();
+            let parameters = PatchParams::apply("dpf-tests").force();
+            api.patch(&name, &parameters, &Patch::Apply(manifest))
+                .await
+                .with_context(|| format!("apply {} {name}", types.kind))?;
+        }
+        Ok(())
+    }
+
     async fn client_of(&self, kubeconfig: &str) -> anyhow::Result<Client> {
         // Fails only when a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -176,6 +220,37 @@ impl Demo {
         let config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         Ok(Client::try_from(config)?)
+    }
+
+    /// Runs `dpfctl` against the management cluster.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn dpfctl(&self, args: &[&str]) -> anyhow::Result<Output> {
+        let output = Command::new(binary("dpfctl")?)
+            .args(args)
+            .env("KUBECONFIG", self.dir().join("host.kubeconfig"))
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        Ok(output)
+    }
+
+    /// Waits with `dpfctl wait` until everything applied before is rolled out.
+    ///
+    /// # Errors
+    /// When it is not within [`DEADLINE`]; with what is open.
+    pub async fn rolled_out(&self, deployment: &str, namespace: &str) -> anyhow::Result<()> {
+        let target = format!("dpudeployment/{deployment}");
+        let timeout = format!("{}s", DEADLINE.as_secs());
+        let output = self
+            .dpfctl(&["wait", &target, "-n", namespace, "--timeout", &timeout])
+            .await?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
 
     /// Runs `kubectl` against the management cluster.
