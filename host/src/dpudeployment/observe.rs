@@ -77,6 +77,8 @@ pub(super) async fn observe(
         interfaces: reader.list(&owned).await?,
         chains: reader.list(&owned).await?,
         sets: reader.list(&owned).await?,
+        // A set passes its own labels on to its DPUs.
+        dpus: reader.list(&owned).await?,
         deployment,
     }))
 }

@@ -413,19 +413,16 @@ pub fn chain(validated: &Validated<'_>, revision: &ChainRevision<'_>) -> DpuServ
 /// The node label value of a chain: what an existing chain selects, else its name.
 #[must_use]
 pub fn chain_label_value(revision: &ChainRevision<'_>) -> String {
-    revision
-        .choice
-        .existing
-        .and_then(|chain| chain.spec.template.spec.node_selector.as_ref())
-        .and_then(|selector| {
-            selector
-                .match_expressions
-                .iter()
-                .flatten()
-                .find(|expression| expression.key == labels::DPUSERVICECHAIN_VERSION)
-                .and_then(|expression| expression.values.as_ref()?.first().cloned())
-        })
-        .unwrap_or_else(|| revision.choice.name.clone())
+    let existing = revision.choice.existing.and_then(chain_selector_value);
+    existing.unwrap_or(&revision.choice.name).to_owned()
+}
+
+/// The value that the node selector of an existing chain demands.
+pub(super) fn chain_selector_value(chain: &DpuServiceChain) -> Option<&str> {
+    let selector = chain.spec.template.spec.node_selector.as_ref()?;
+    let mut expressions = selector.match_expressions.iter().flatten();
+    let version = expressions.find(|e| e.key == labels::DPUSERVICECHAIN_VERSION)?;
+    version.values.as_ref()?.first().map(String::as_str)
 }
 
 /// The labels that lead revisions to nodes, by key, without the owner label.
@@ -445,9 +442,17 @@ pub fn version_labels(advice: &Advice<'_>) -> BTreeMap<String, String> {
     values
 }
 
-/// The DPUSets of a deployment. `disruptive`: changed node labels take the node effect first.
+/// Says whether changed labels of nodes take the effect on the host first.
+pub(super) fn set_effect_first(set: &mut DpuSet, effect_first: bool) {
+    let template = set.spec.dpu_template.spec.get_or_insert_default();
+    if let Some(effect) = &mut template.node_effect {
+        effect.apply_on_label_change = Some(effect_first);
+    }
+}
+
+/// The DPUSets of a deployment; changed labels of nodes take no effect first.
 #[must_use]
-pub fn sets(validated: &Validated<'_>, advice: &Advice<'_>, disruptive: bool) -> Vec<DpuSet> {
+pub fn sets(validated: &Validated<'_>, advice: &Advice<'_>) -> Vec<DpuSet> {
     let versions = version_labels(advice);
     let skip_chain = validated
         .observed
@@ -492,7 +497,7 @@ pub fn sets(validated: &Validated<'_>, advice: &Advice<'_>, disruptive: bool) ->
                         secure_boot: dpus.secure_boot,
                         astra_enabled: dpus.astra_enabled,
                         node_effect: Some(NodeEffect {
-                            apply_on_label_change: Some(disruptive),
+                            apply_on_label_change: Some(false),
                             node_maintenance_additional_requestors: Some(
                                 requestors.iter().cloned().collect(),
                             ),

@@ -82,6 +82,9 @@ impl ServiceRevision<'_> {
     /// Whether nodes are disturbed by this revision in this pass.
     #[must_use]
     pub fn disturbs(&self) -> bool {
+        if !self.waits_for.is_empty() {
+            return false;
+        }
         match self.choice.case {
             Case::Current => !self.choice.retained.is_empty(),
             Case::InPlace => false,
@@ -271,7 +274,13 @@ fn keep_what_runs(revision: &mut ServiceRevision<'_>) {
     if let Some(value) = super::build::selector_value(running, &revision.node_label_key) {
         revision.node_label_value = value;
     }
-    if let Some(id) = current_service_id(running, &revision.choice.case) {
+    let id = if revision.waits_for.is_empty() {
+        current_service_id(running, &revision.choice.case)
+    } else {
+        // Its pods carry this one until the revision is written, and so must the chain.
+        running.spec.service_id.clone()
+    };
+    if let Some(id) = id {
         revision.service_id = id;
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! * [`mod@validate`]: everything that is wrong with the user's input, found before anything is written.
 //! * [`mod@consult`]: asks the plugins, in the order of the dependencies, and names every revision.
-//! * [`mod@plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`].
+//! * [`mod@plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`];
+//!   `needs` tells which nodes still need an older revision.
 //! * [`deletion`]: the same for a deployment that goes; [`marks`]: what keeps the things it refers to.
 //! * [`status`]: a pure function of the report and what was applied.
 
@@ -19,6 +20,7 @@ pub mod consult;
 pub mod deletion;
 pub mod digest;
 pub mod marks;
+mod needs;
 mod observed;
 pub mod plan;
 pub mod rejection;

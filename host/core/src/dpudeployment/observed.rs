@@ -1,6 +1,6 @@
 //! What a reconcile reads before it decides.
 
-use dpf_api::provisioning::{Bfb, DpuFlavor, DpuSet};
+use dpf_api::provisioning::{Bfb, Dpu, DpuFlavor, DpuSet};
 use dpf_api::svc::{
     DpuDeployment, DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface,
     DpuServiceTemplate,
@@ -32,6 +32,8 @@ pub struct Observed {
     pub chains: Vec<DpuServiceChain>,
     /// Owned sets, terminating ones included.
     pub sets: Vec<DpuSet>,
+    /// DPUs of those sets.
+    pub dpus: Vec<Dpu>,
 }
 
 /// Objects that carry the mark of a deployment.

@@ -5,12 +5,14 @@ use super::build;
 use super::consult::{Advice, ServiceRevision};
 use super::deletion::unpause_terminating;
 use super::marks::mark_dependencies;
+use super::needs::{Replacement, needed_by, set_ready};
 use super::rollout::{Case, Rules, choose};
 use super::validate::Validated;
 use crate::conditions::{is_true, is_true_for};
 use crate::names::name_of;
 use dpf_api::conditions::READY;
 use dpf_api::keys::{annotations, labels};
+use dpf_api::provisioning::DpuSet;
 use dpf_api::svc::{DpuService, DpuServiceInterface};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
@@ -124,41 +126,43 @@ fn plan_service(
             });
         }
     }
-    let old: BTreeSet<String> = choice
-        .retained
-        .iter()
-        .map(|old| name_of(*old))
-        .filter(|name| *name != choice.name)
-        .collect();
-    if old.is_empty() {
-        return;
-    }
-    let replaced = choice.case == Case::Current
-        && choice.existing.is_some_and(service_ready)
-        && sets_behind(
-            validated,
-            &revision.node_label_key,
-            &revision.node_label_value,
-        )
-        .is_empty();
-    if replaced {
-        for service in &old {
-            keep.remove(&(ChildKind::Service, service.clone()));
+    let key = &revision.node_label_key;
+    let replacement = Replacement {
+        key,
+        value: &revision.node_label_value,
+    };
+    let running = choice.case == Case::Current && choice.existing.is_some_and(service_ready);
+    let mut held = BTreeSet::new();
+    for service in &choice.retained {
+        let name = name_of(*service);
+        if name == choice.name {
+            continue;
         }
-        return;
-    }
-    for service in &old {
-        plan.report.held_revisions.insert(
-            format!("DPUService {service}"),
-            held_by(validated, revision),
-        );
+        let value = build::selector_value(service, key);
+        let cause = (!running).then(|| format!("DPUService {} is not Ready", choice.name));
+        let cause = cause.or_else(|| needed(&needed_by(validated, replacement, value.as_deref())));
+        if let Some(cause) = cause {
+            let what = format!("DPUService {name}");
+            plan.report.held_revisions.insert(what, cause);
+            held.insert(name);
+        } else {
+            keep.remove(&(ChildKind::Service, name));
+        }
     }
     keep_interfaces_of(validated, revision.service.name, keep, |interface| {
-        interface
-            .owner_references()
-            .iter()
-            .any(|owner| owner.kind == "DPUService" && old.contains(&owner.name))
+        owned_by(interface, &held)
     });
+}
+
+fn needed(by: &[String]) -> Option<String> {
+    (!by.is_empty()).then(|| format!("needed by {}", by.join(", ")))
+}
+
+fn owned_by(interface: &DpuServiceInterface, services: &BTreeSet<String>) -> bool {
+    interface
+        .owner_references()
+        .iter()
+        .any(|owner| owner.kind == "DPUService" && services.contains(&owner.name))
 }
 
 /// An older revision that becomes current again is unpaused after it was written.
@@ -222,42 +226,6 @@ fn service_ready(service: &DpuService) -> bool {
     is_true_for(conditions, READY, service.metadata.generation)
 }
 
-fn held_by(validated: &Validated<'_>, revision: &ServiceRevision<'_>) -> String {
-    if !revision.choice.existing.is_some_and(service_ready) || revision.choice.case != Case::Current
-    {
-        return format!("DPUService {} is not Ready", revision.choice.name);
-    }
-    let behind = sets_behind(
-        validated,
-        &revision.node_label_key,
-        &revision.node_label_value,
-    );
-    format!("DPUSets are not Ready with it: {}", behind.join(", "))
-}
-
-/// Names of the sets that are not ready with this label.
-fn sets_behind(validated: &Validated<'_>, key: &str, value: &str) -> Vec<String> {
-    validated
-        .observed
-        .sets
-        .iter()
-        .filter(|set| set.metadata.deletion_timestamp.is_none())
-        .filter(|set| {
-            let conditions = set.status.as_ref().and_then(|s| s.conditions.as_deref());
-            let labelled = set
-                .spec
-                .dpu_template
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.cluster.as_ref())
-                .and_then(|cluster| cluster.node_labels.as_ref())
-                .is_some_and(|labels| labels.get(key).is_some_and(|found| found == value));
-            !(labelled && is_true_for(conditions, READY, set.metadata.generation))
-        })
-        .map(name_of)
-        .collect()
-}
-
 /// Interfaces of one service that exist, by label.
 fn interfaces_of<'a>(
     validated: &Validated<'a>,
@@ -301,12 +269,21 @@ fn choose_interfaces(
         .interfaces
         .iter()
         .flatten();
+    // What an older revision uses stays as it is, even if this revision lost its own.
+    let others: BTreeSet<String> = revision
+        .choice
+        .retained
+        .iter()
+        .chain(&revision.choice.surplus)
+        .map(|old| name_of(*old))
+        .collect();
     templates
         .map(|template| {
             let of_this_name =
                 interfaces_of(validated, revision.service.name).filter(|interface| {
                     let service = interface.spec.template.spec.template.spec.service.as_ref();
                     service.is_some_and(|service| service.interface_name == template.name)
+                        && !owned_by(interface, &others)
                 });
             let base = format!(
                 "{}-{}",
@@ -360,19 +337,18 @@ fn plan_chain(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
             let conditions = chain.status.as_ref().and_then(|s| s.conditions.as_deref());
             is_true_for(conditions, READY, chain.metadata.generation)
         });
-        let behind = sets_behind(validated, labels::DPUSERVICECHAIN_VERSION, &value);
-        let replaced = choice.case == Case::Current && ready && behind.is_empty();
-        if !replaced {
-            for old in &choice.retained {
-                let cause = if ready {
-                    behind.join(", ")
-                } else {
-                    format!("DPUServiceChain {}", choice.name)
-                };
-                plan.report.held_revisions.insert(
-                    format!("DPUServiceChain {}", name_of(*old)),
-                    format!("not Ready: {cause}"),
-                );
+        let running = choice.case == Case::Current && ready;
+        let replacement = Replacement {
+            key: labels::DPUSERVICECHAIN_VERSION,
+            value: &value,
+        };
+        for old in &choice.retained {
+            let cause = (!running).then(|| format!("DPUServiceChain {} is not Ready", choice.name));
+            let old_value = build::chain_selector_value(old);
+            let cause = cause.or_else(|| needed(&needed_by(validated, replacement, old_value)));
+            if let Some(cause) = cause {
+                let what = format!("DPUServiceChain {}", name_of(*old));
+                plan.report.held_revisions.insert(what, cause);
                 keep.insert(name_of(*old));
             }
         }
@@ -390,10 +366,15 @@ fn plan_sets(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
     let disruptive = advice.services.iter().any(ServiceRevision::disturbs)
         || advice.chain.as_ref().is_some_and(|chain| chain.disturbs);
     let mut names = BTreeSet::new();
-    for set in build::sets(validated, advice, disruptive) {
+    for mut set in build::sets(validated, advice) {
         let name = set.name_any();
         desire(plan, ChildKind::Set, &name);
-        if changes(find(&validated.observed.sets, &name), &set) {
+        let existing = find(&validated.observed.sets, &name);
+        let effect_first =
+            existing.is_some_and(|existing| effect_first(existing, &set, disruptive, plan));
+        build::set_effect_first(&mut set, effect_first);
+        // Its name is fixed: one that is being deleted comes back when it is gone.
+        if !terminates(&validated.observed.sets, &name) && changes(existing, &set) {
             plan.actions.push(Action::ApplySet(Box::new(set)));
         }
         names.insert(name);
@@ -404,6 +385,26 @@ fn plan_sets(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
             name: name_of(set),
         });
     }
+}
+
+/// Whether changed labels take the effect on the host first: from the disruptive change on that changes them until the set
+/// is ready and no older revision is left. A set that does not exist has no DPU that could be disturbed.
+fn effect_first(existing: &DpuSet, desired: &DpuSet, disruptive: bool, plan: &Plan) -> bool {
+    let template = |set: &DpuSet| set.spec.dpu_template.spec.clone().unwrap_or_default();
+    let (old, new) = (template(existing), template(desired));
+    let labels_change =
+        old.cluster.and_then(|c| c.node_labels) != new.cluster.and_then(|c| c.node_labels);
+    let began = old
+        .node_effect
+        .is_some_and(|effect| effect.apply_on_label_change == Some(true));
+    (disruptive && labels_change)
+        || (began && !(plan.report.held_revisions.is_empty() && set_ready(existing)))
+}
+
+fn terminates<K: Resource>(objects: &[K], name: &str) -> bool {
+    objects.iter().any(|object| {
+        object.meta().name.as_deref() == Some(name) && object.meta().deletion_timestamp.is_some()
+    })
 }
 
 pub(super) fn alive<K: Resource>(objects: &[K]) -> impl Iterator<Item = &K> {

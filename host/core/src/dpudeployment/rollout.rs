@@ -73,6 +73,13 @@ pub fn choose<'a, K: Resource>(
     let (mut same, older): (Vec<&K>, Vec<&K>) = live
         .into_iter()
         .partition(|object| digest_of(object) == Some(rules.digest));
+    // A live object may carry the name of a digest that it had before it was changed in place.
+    let held: BTreeSet<String> = terminating
+        .iter()
+        .chain(&same)
+        .chain(&older)
+        .map(|object| name_of(*object))
+        .collect();
     if let Some(current) = same.pop() {
         // The oldest object of a digest wins; younger ones are duplicates.
         return Choice {
@@ -86,18 +93,20 @@ pub fn choose<'a, K: Resource>(
     if !rules.disruptive
         && let Some((newest, rest)) = older.split_first()
     {
-        let keep = rules.history_limit.saturating_sub(1).min(rest.len());
-        let (retained, surplus) = rest.split_at(keep);
+        let keep = rules.history_limit.saturating_sub(1);
+        // The newest one goes on running while it is changed; otherwise another one that runs has to stay.
+        let must_run = |object: &K| !is_ready(newest) && is_ready(object);
+        let (retained, surplus) = with_the_running_one(rest.to_vec(), keep, must_run);
         return Choice {
             name: name_of(*newest),
             case: Case::InPlace,
             existing: Some(newest),
-            retained: retained.to_vec(),
-            surplus: surplus.to_vec(),
+            retained,
+            surplus,
         };
     }
-    let held: BTreeSet<String> = terminating.iter().map(|object| name_of(*object)).collect();
-    let (retained, surplus) = with_the_running_one(older, rules.history_limit, is_ready);
+    let keep = rules.history_limit.saturating_sub(1).max(1);
+    let (retained, surplus) = with_the_running_one(older, keep, is_ready);
     Choice {
         name: free_name(&rules, &held),
         case: Case::New,
@@ -107,13 +116,12 @@ pub fn choose<'a, K: Resource>(
     }
 }
 
-/// The newest `limit - 1` objects, and in any case the newest one that runs.
+/// The newest `keep` objects, among them in any case the newest one that runs.
 fn with_the_running_one<K>(
     older: Vec<&K>,
-    limit: usize,
+    keep: usize,
     is_ready: impl Fn(&K) -> bool,
 ) -> (Vec<&K>, Vec<&K>) {
-    let keep = limit.saturating_sub(1).max(1);
     let running = older.iter().position(|object| is_ready(object));
     let mut retained = Vec::new();
     let mut surplus = Vec::new();

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// How far a pass came.
 #[derive(Clone, Debug)]
@@ -76,13 +76,13 @@ pub fn conditions(
         Outcome::Applied { report, errors } => set_applied(&mut conditions, report, errors),
         Outcome::Deleting { report } => set_deleting(&mut conditions, report),
     }
-    let desired = match outcome {
-        Outcome::Applied { report, .. } => Some(&report.desired),
+    let report = match outcome {
+        Outcome::Applied { report, .. } => Some(*report),
         _ => None,
     };
     set_children_ready(
         &mut conditions,
-        desired,
+        report,
         children,
         &deployment.metadata.namespace.clone().unwrap_or_default(),
     );
@@ -230,14 +230,15 @@ fn kind_name(kind: ChildKind) -> &'static str {
 /// A pass that did not get as far as a plan speaks of the children that exist.
 fn set_children_ready(
     conditions: &mut Conditions,
-    desired: Option<&BTreeMap<ChildKind, BTreeSet<String>>>,
+    report: Option<&Report>,
     children: &Readiness,
     namespace: &str,
 ) {
     for (kind, type_) in READY_TYPES {
         let existing = children.get(&kind).cloned().unwrap_or_default();
-        let unready: Vec<String> = match desired {
-            Some(desired) => desired
+        let unready: Vec<String> = match report {
+            Some(report) => report
+                .desired
                 .get(&kind)
                 .into_iter()
                 .flatten()
@@ -254,8 +255,27 @@ fn set_children_ready(
         let verdict = if unready.is_empty() {
             Verdict::True
         } else {
-            Verdict::no(reasons::PENDING, bulleted("Objects are not ready", unready))
+            let mut message = bulleted("Objects are not ready", unready);
+            let held = report.map(|r| held_by(r, kind)).unwrap_or_default();
+            if !held.is_empty() {
+                message.push('\n');
+                message.push_str(&bulleted("Older revisions stay", held));
+            }
+            Verdict::no(reasons::PENDING, message)
         };
         conditions.set(type_, &verdict);
     }
+}
+
+/// Older revisions that wait for children of this kind: nodes are told with the sets that lead to them.
+fn held_by(report: &Report, kind: ChildKind) -> Vec<String> {
+    let waits_for = match kind {
+        ChildKind::Service | ChildKind::Chain => format!("{} ", kind_name(kind)),
+        ChildKind::Set => "needed by ".to_owned(),
+        ChildKind::Interface => return Vec::new(),
+    };
+    let held = report.held_revisions.iter();
+    held.filter(|(_, cause)| cause.starts_with(&waits_for))
+        .map(|(revision, cause)| format!("{revision}: {cause}"))
+        .collect()
 }

@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a panic is a failed test"
 )]
 
@@ -27,6 +28,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+pub mod world;
 
 /// The time of all tests.
 pub fn now() -> Timestamp {
@@ -57,6 +60,11 @@ pub fn ready() -> Option<Vec<Condition>> {
 
 /// The example right after it was applied, with its image and templates ready.
 pub fn example() -> Observed {
+    static EXAMPLE: std::sync::OnceLock<Observed> = std::sync::OnceLock::new();
+    EXAMPLE.get_or_init(read_example).clone()
+}
+
+fn read_example() -> Observed {
     let mut observed = Observed {
         deployment: manifest::<DpuDeployment>("40-dpudeployment.yaml"),
         ..Observed::default()
@@ -202,8 +210,22 @@ pub fn pass(observed: &Observed) -> Plan {
     plan(&validated, &advice)
 }
 
+/// How objects go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// No finalizer holds them.
+    AtOnce,
+    /// A finalizer holds them until [`let_go`].
+    Lingers,
+}
+
 /// Carries a plan out as an API server would, and returns what was done in words.
 pub fn carry_out(observed: &mut Observed, plan: Plan) -> Vec<String> {
+    carry_out_with(observed, plan, Deletion::AtOnce)
+}
+
+/// As [`carry_out`], with deletions of this kind.
+pub fn carry_out_with(observed: &mut Observed, plan: Plan, deletion: Deletion) -> Vec<String> {
     let mut done = Vec::new();
     for action in plan.actions {
         done.push(words(&action));
@@ -232,18 +254,14 @@ pub fn carry_out(observed: &mut Observed, plan: Plan) -> Vec<String> {
             }
             Action::ApplyChain(chain) => store(&mut observed.chains, *chain),
             Action::ApplySet(set) => store(&mut observed.sets, *set),
-            Action::Delete { kind, name } => match kind {
-                ChildKind::Service => observed.services.retain(|o| o.name_any() != name),
-                ChildKind::Interface => observed.interfaces.retain(|o| o.name_any() != name),
-                ChildKind::Chain => observed.chains.retain(|o| o.name_any() != name),
-                ChildKind::Set => observed.sets.retain(|o| o.name_any() != name),
-            },
+            Action::Delete { kind, name } => delete_child(observed, kind, &name, deletion),
         }
     }
     done
 }
 
-fn words(action: &Action) -> String {
+/// One action in words.
+pub fn words(action: &Action) -> String {
     match action {
         Action::AddFinalizer => "add finalizer".to_owned(),
         Action::RemoveFinalizer => "remove finalizer".to_owned(),
@@ -261,11 +279,29 @@ fn words(action: &Action) -> String {
     }
 }
 
-fn store<K: Resource + Serialize>(objects: &mut Vec<K>, mut object: K) {
+/// Server-side apply: what others wrote (status, pausing) stays, and the generation counts changes of the spec.
+fn store<K: Resource + Serialize + DeserializeOwned>(objects: &mut Vec<K>, mut object: K) {
     let spec = |object: &K| serde_json::to_value(object).unwrap().get("spec").cloned();
-    let count = i64::try_from(objects.len()).unwrap();
+    let latest = objects
+        .iter()
+        .filter_map(|o| o.meta().creation_timestamp.as_ref())
+        .map(|time| time.0.as_second())
+        .max();
     let name = object.meta().name.clone();
     if let Some(existing) = objects.iter_mut().find(|o| o.meta().name == name) {
+        assert!(
+            existing.meta().deletion_timestamp.is_none(),
+            "{name:?} is written while it terminates"
+        );
+        let before = serde_json::to_value(&*existing).unwrap();
+        let mut after = serde_json::to_value(&object).unwrap();
+        if let Some(status) = before.get("status") {
+            after["status"] = status.clone();
+        }
+        if let Some(paused) = before.pointer("/spec/paused") {
+            after["spec"]["paused"] = paused.clone();
+        }
+        object = serde_json::from_value(after).unwrap();
         let generation = existing.meta().generation.unwrap();
         let changed = i64::from(spec(existing) != spec(&object));
         let meta = existing.meta().clone();
@@ -277,9 +313,46 @@ fn store<K: Resource + Serialize>(objects: &mut Vec<K>, mut object: K) {
     }
     object.meta_mut().uid = Some(format!("uid-of-{}", name.unwrap()));
     object.meta_mut().generation = Some(1);
-    let second = now().as_second() + count;
+    let second = latest.map_or(now().as_second(), |latest| latest + 1);
     object.meta_mut().creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
     objects.push(object);
+}
+
+fn delete<K: Resource>(objects: &mut Vec<K>, name: &str, deletion: Deletion) {
+    match deletion {
+        Deletion::AtOnce => objects.retain(|o| o.meta().name.as_deref() != Some(name)),
+        Deletion::Lingers => {
+            for object in objects
+                .iter_mut()
+                .filter(|o| o.meta().name.as_deref() == Some(name))
+            {
+                object.meta_mut().deletion_timestamp = Some(Time(now()));
+            }
+        }
+    }
+}
+
+/// Deletes a child; one that lingers goes with [`let_go`].
+pub fn delete_child(observed: &mut Observed, kind: ChildKind, name: &str, deletion: Deletion) {
+    match kind {
+        ChildKind::Service => delete(&mut observed.services, name, deletion),
+        ChildKind::Interface => delete(&mut observed.interfaces, name, deletion),
+        ChildKind::Chain => delete(&mut observed.chains, name, deletion),
+        ChildKind::Set => delete(&mut observed.sets, name, deletion),
+    }
+}
+
+/// The controllers of the children take their finalizers off what is being deleted; that of a paused service does nothing.
+pub fn let_go(observed: &mut Observed) {
+    fn alive(object: &impl Resource) -> bool {
+        object.meta().deletion_timestamp.is_none()
+    }
+    observed
+        .services
+        .retain(|o| alive(o) || o.spec.paused == Some(true));
+    observed.interfaces.retain(alive);
+    observed.chains.retain(alive);
+    observed.sets.retain(alive);
 }
 
 fn pause(observed: &mut Observed, service: &str, paused: Option<bool>) {
@@ -287,8 +360,10 @@ fn pause(observed: &mut Observed, service: &str, paused: Option<bool>) {
         .services
         .iter_mut()
         .find(|s| s.name_any() == service)
+        && service.spec.paused != paused
     {
         service.spec.paused = paused;
+        service.metadata.generation = service.metadata.generation.map(|g| g + 1);
     }
 }
 
@@ -309,10 +384,10 @@ fn mark(observed: &mut Observed, kind: DependencyKind, name: &str) {
         .labels
         .get_or_insert_default()
         .insert(label, String::new());
-    metadata
-        .finalizers
-        .get_or_insert_default()
-        .push("dpu.nvidia.com/dpudeployment".to_owned());
+    let finalizers = metadata.finalizers.get_or_insert_default();
+    if finalizers.is_empty() {
+        finalizers.push("dpu.nvidia.com/dpudeployment".to_owned());
+    }
 }
 
 /// The condition Ready of every object of these kinds, for the generation it has.
@@ -320,7 +395,7 @@ pub fn make_services_ready(observed: &mut Observed) {
     for service in observed
         .services
         .iter_mut()
-        .filter(|s| s.spec.paused != Some(true))
+        .filter(|s| s.spec.paused != Some(true) && s.metadata.deletion_timestamp.is_none())
     {
         let conditions = ready_for(service.metadata.generation);
         service.status = Some(dpf_api::svc::DpuServiceStatus {
@@ -348,7 +423,8 @@ pub fn make_rest_ready(observed: &mut Observed) {
     }
 }
 
-fn ready_for(generation: Option<i64>) -> Option<Vec<Condition>> {
+/// The condition Ready for a generation.
+pub fn ready_for(generation: Option<i64>) -> Option<Vec<Condition>> {
     let mut conditions = Conditions::new(None, &[], generation.unwrap_or_default(), now());
     conditions.set("Ready", &Verdict::True);
     Some(conditions.into_list())
