@@ -6,6 +6,8 @@ DEMO_ARGS ?=
 DEMO_DPUS ?= 4
 DEMO_DIR ?= .dev
 WASM_PACKAGES := rustc-web rust-web-src lld-19
+# What tests start: a registry on loopback.
+TEST_PACKAGES := docker-registry
 
 .PHONY: help
 help: ## Say what there is.
@@ -30,6 +32,15 @@ toolchain: ## Make sure that plugins can be built for WebAssembly.
 			"or as root 'apt-get install $(WASM_PACKAGES)'" >&2; exit 1; \
 	fi
 
+.PHONY: test-tools
+test-tools: ## Make sure that what tests start is there.
+	@if dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
+	else \
+		echo "tests start a registry: run as root 'apt-get install $(TEST_PACKAGES)'" >&2; exit 1; \
+	fi
+
 .PHONY: fmt-check
 fmt-check:
 	$(CARGO) fmt --all --check
@@ -39,7 +50,7 @@ lint: toolchain
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 
 .PHONY: unit
-unit: toolchain ## Tests of all crates, end to end included.
+unit: toolchain test-tools ## Tests of all crates, end to end included.
 	$(CARGO) build --quiet -p dpf-host -p dpfctl
 	$(CARGO) test --workspace --quiet
 

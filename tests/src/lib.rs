@@ -11,6 +11,7 @@
 //! ```
 
 pub mod journal;
+pub mod registry;
 
 use anyhow::{Context, bail};
 use kube::api::{DynamicObject, Patch, PatchParams};

@@ -1,0 +1,1 @@
+GEkJTTF3HdY5kl2IoFrlcb6JFH8prXvu1PgG2cXCVSHhh5KBcbdQlb1k3925oTFbv9rmHiaB3bVkHof6GqCtAg==
