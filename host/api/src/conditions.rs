@@ -205,3 +205,15 @@ pub mod dpucluster {
     /// The cluster exists and its kubeconfig is known.
     pub const CREATED: &str = "Created";
 }
+
+/// Condition types of a DPUPlugin besides [`READY`], in the order of its admission.
+pub mod dpuplugin {
+    /// The component was found and is the one that `spec.digest` names.
+    pub const RESOLVED: &str = "Resolved";
+    /// The signature holds; True, too, when none is asked for.
+    pub const VERIFIED: &str = "Verified";
+    /// The component is a plugin of its stage and accepts its settings.
+    pub const COMPATIBLE: &str = "Compatible";
+    /// All types in the order in which a reconcile reaches them.
+    pub const ALL: [&str; 3] = [RESOLVED, VERIFIED, COMPATIBLE];
+}

@@ -107,6 +107,10 @@ pub mod annotations {
     pub const BMC_SCHEME: &str = "provisioning.dpu.nvidia.com/bmc-scheme";
     /// On DPUFlavors: number of trusted scalable functions, 1 to 10.
     pub const TRUSTED_SFS: &str = "provisioning.dpu.nvidia.com/num-of-trusted-sfs";
+    /// Prefix on DPUServiceTemplates: name of the DPUPlugin that serves the service; followed by the stage.
+    pub const PLUGIN_PREFIX: &str = "plugin.dpu.nvidia.com/";
+    /// On DPUServices and DPUServiceChains: sha256 of the component that made the revision, unless it was the built-in one.
+    pub const PLUGIN_DIGEST: &str = "plugin.dpu.nvidia.com/made-by-digest";
     /// On Nodes: JSON of what an effect changed, so that exactly that is undone.
     pub const NODE_EFFECT_RECORD: &str = "provisioning.dpu.nvidia.com/node-effect-record";
 }
@@ -186,4 +190,6 @@ pub mod managers {
     pub const DPUNODEMAINTENANCE: &str = "dpunodemaintenance";
     /// DPUCluster.
     pub const DPUCLUSTER: &str = "dpucluster";
+    /// DPUPlugin.
+    pub const DPUPLUGIN: &str = "dpuplugin";
 }

@@ -10,6 +10,7 @@
 //!   svc            what runs on DPUs: DPUDeployment, DPUService, chains, interfaces, addresses
 //!   provisioning   the DPUs themselves: BFB, DPUFlavor, DPUSet, DPU, DPUNode, DPUDevice, DPUCluster
 //!   operator       DPFOperatorConfig, settings of an installation
+//!   plugin         DPUPlugin, code that vendors ship
 //! ```
 //!
 //! ```
@@ -22,6 +23,7 @@ pub mod common;
 pub mod conditions;
 pub mod keys;
 pub mod operator;
+pub mod plugin;
 pub mod provisioning;
 pub mod svc;
 
@@ -35,6 +37,7 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
     let mut crds = svc::crds();
     crds.extend(provisioning::crds());
     crds.extend(operator::crds());
+    crds.extend(plugin::crds());
     for crd in &mut crds {
         common::finish_crd(crd);
     }

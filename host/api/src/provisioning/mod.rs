@@ -21,7 +21,7 @@ mod dpunodemaintenance;
 mod dpuset;
 pub mod node_effect;
 pub(crate) mod rules;
-mod text_enum;
+pub(crate) mod text_enum;
 
 pub use bfb::{Bfb, BfbPhase, BfbSpec, BfbStatus, BfbVersions, GivenVersions};
 pub use dpu::{
