@@ -27,6 +27,7 @@
 //! ```
 
 mod accept;
+mod body;
 mod builtin;
 mod crd;
 mod discovery;

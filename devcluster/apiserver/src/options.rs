@@ -69,6 +69,8 @@ pub struct Options {
     pub anonymous: bool,
     /// Events remembered per resource: a watch that falls further behind ends with 410.
     pub history_limit: usize,
+    /// Bytes of objects remembered per resource for watches: the other bound of the history.
+    pub history_bytes: usize,
     /// Largest request body in bytes; etcd's own limit is why the original has 3 MiB.
     pub body_limit: usize,
     /// Time between two bookmarks of a quiet watch.
@@ -93,6 +95,7 @@ impl Default for Options {
             tokens: Vec::new(),
             anonymous: true,
             history_limit: 10_000,
+            history_bytes: 64 * 1024 * 1024,
             body_limit: 3 * 1024 * 1024,
             bookmark_interval: Duration::from_secs(60),
             watch_timeout: Duration::from_secs(30 * 60),

@@ -1,5 +1,6 @@
 //! Responses as the store makes them.
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::error::ApiError;
@@ -11,8 +12,8 @@ pub struct Response {
     pub status: u16,
     /// `Content-Type`.
     pub content_type: String,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The body in pieces: lists share the texts of their objects with the store.
+    pub body: Vec<Bytes>,
     /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
 }
@@ -25,6 +26,11 @@ impl Response {
 
     /// A body of any type.
     pub fn bytes(status: u16, content_type: &str, body: Vec<u8>) -> Self {
+        Self::pieces(status, content_type, vec![body.into()])
+    }
+
+    /// A body made of pieces.
+    pub fn pieces(status: u16, content_type: &str, body: Vec<Bytes>) -> Self {
         Self {
             status,
             content_type: content_type.to_owned(),

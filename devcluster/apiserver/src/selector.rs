@@ -60,15 +60,24 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// True when the object meets every requirement.
-    pub fn matches(&self, object: &Value) -> bool {
+    /// True when a field beside name and namespace is asked for.
+    pub fn needs_body(&self) -> bool {
+        let in_metadata = |key: &str| matches!(key, "metadata.name" | "metadata.namespace");
+        self.fields.iter().any(|r| !in_metadata(&r.key))
+    }
+
+    /// True when the labels of an object meet every requirement.
+    pub fn matches_labels(&self, object: &Value) -> bool {
         let labels = meta(object).get("labels");
         let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
         self.labels.iter().all(|r| r.test.holds(label(&r.key)))
-            && self
-                .fields
-                .iter()
-                .all(|r| r.test.holds(Some(&field_text(object, &r.key))))
+    }
+
+    /// True when the fields of an object meet every requirement.
+    pub fn matches_fields(&self, object: &Value) -> bool {
+        self.fields
+            .iter()
+            .all(|r| r.test.holds(Some(&field_text(object, &r.key))))
     }
 }
 
@@ -277,7 +286,7 @@ mod tests {
     fn matches(labels: &str, object: &Value) -> bool {
         Selector::parse(Some(labels), None, &[])
             .unwrap()
-            .matches(object)
+            .matches_labels(object)
     }
 
     #[test]
@@ -310,7 +319,7 @@ mod tests {
         let allowed = ["spec.color".to_owned()];
         let selector =
             Selector::parse(None, Some("spec.color=red,metadata.name!=m"), &allowed).unwrap();
-        assert!(selector.matches(&object));
+        assert!(selector.matches_fields(&object));
         assert!(Selector::parse(None, Some("spec.size=3"), &allowed).is_err());
     }
 

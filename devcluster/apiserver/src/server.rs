@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::watch as signal;
 use tokio::time::{Instant, Interval};
 
+use crate::body::Pieces;
 use crate::error::ApiError;
 use crate::options::Options;
 use crate::request::{ApiRequest, Method, User};
@@ -46,6 +47,7 @@ impl ApiServer {
     pub fn new(options: Options) -> Self {
         let config = StoreConfig {
             history_limit: options.history_limit,
+            history_bytes: options.history_bytes,
             immediate_pod_deletion: options.immediate_pod_deletion,
             tokens: options.tokens.clone(),
         };
@@ -124,7 +126,7 @@ impl ApiServer {
     fn handle(&self, request: &ApiRequest) -> Reply {
         let now = self.now();
         let mut store = self.store();
-        let reply = store.handle(request, now);
+        let (reply, _) = store.handle(request, now);
         if self.inner.options.automatic_jobs {
             store.settle(now);
         }
@@ -223,7 +225,7 @@ impl RunningWatch {
             let step = server.store().watch_step(&mut self.plan, now);
             match step {
                 WatchStep::Lines(lines) if lines.is_empty() => {}
-                WatchStep::Lines(lines) => return Some((lines.concat().into(), false)),
+                WatchStep::Lines(lines) => return Some((lines.into(), false)),
                 WatchStep::End(line) => return line.map(|line| (line.into(), true)),
             }
         }
@@ -353,12 +355,12 @@ impl ApiService {
 }
 
 fn into_http(response: Response, head: bool) -> http::Response<Body> {
-    let bytes = if head {
-        Bytes::new()
-    } else {
-        Bytes::from(response.body)
+    let body = match (head, <[Bytes; 1]>::try_from(response.body)) {
+        (true, _) => Full::new(Bytes::new()).boxed_unsync(),
+        (false, Ok([only])) => Full::new(only).boxed_unsync(),
+        (false, Err(pieces)) => Pieces::new(pieces).boxed_unsync(),
     };
-    let mut out = http::Response::new(Full::new(bytes).boxed_unsync());
+    let mut out = http::Response::new(body);
     *out.status_mut() = http::StatusCode::from_u16(response.status)
         .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = out.headers_mut();

@@ -115,8 +115,9 @@ impl Store {
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
         let stored = self.existing(resource, key)?;
-        check_preconditions(resource, key, &stored, options)?;
-        let mut object = (*stored).clone();
+        let before = stored.value();
+        check_preconditions(resource, key, &before, options)?;
+        let mut object = before.clone();
         let held = finalizers_after(resource, &object, options.propagation);
         let already = object::is_deleting(&object);
         object::set_finalizers(&mut object, held);
@@ -150,7 +151,7 @@ impl Store {
             }
             return Ok(Deleted::Gone(shown(&object)));
         }
-        if options.dry_run || marked == *stored {
+        if options.dry_run || marked == before {
             return Ok(Deleted::Marked(shown(&marked)));
         }
         let stored = self.put(key, marked);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::create::Written;
 use super::delete::{DeleteOptions, answer};
-use super::lookup::in_version;
+use super::lookup::shown;
 use super::write::{WriteOptions, read_body, read_body_of};
 use super::{Reply, Store};
 use crate::accept::{Accepted, Shape, wants_aggregated};
@@ -135,14 +135,14 @@ impl Store {
 
     fn read(&self, target: &ObjectTarget) -> Result<Value, ApiError> {
         let stored = self.existing(&target.resource, &target.key()?)?;
-        let object = in_version(&target.resource, &stored);
+        let object = shown(&target.resource, &stored);
         match target.subresource.as_deref() {
             Some("scale") => Ok(super::scale::scale_of(&target.resource, &object)),
             Some("eviction" | "binding" | "finalize") => Err(ApiError::method_not_allowed()),
             Some("log") => Err(ApiError::bad_request(
                 "the server runs no containers and so has no logs",
             )),
-            _ => Ok(object.into_owned()),
+            _ => Ok(object),
         }
     }
 
@@ -188,10 +188,8 @@ impl Store {
         }
         only(!resource.is("", "Namespace"))?;
         let page = self.page(target, request)?;
-        for object in &page.objects {
-            let key =
-                super::lookup::key_of(resource, object::namespace(object), object::name(object));
-            self.delete(resource, &key, &options)?;
+        for (key, _) in &page.objects {
+            self.delete(resource, key, &options)?;
         }
         let plain = Accepted {
             shape: Shape::Plain,
@@ -216,7 +214,7 @@ impl Store {
         let body = read_body(request)?;
         let key = target.key()?;
         let pod = self.existing(&target.resource, &key)?;
-        if let Some(budget) = self.blocking_budget(&key.namespace, &pod) {
+        if let Some(budget) = self.blocking_budget(&key.namespace, pod.head()) {
             let why = "Cannot evict pod as it would violate the pod's disruption budget.";
             let mut error = ApiError::too_many_requests(why);
             let message = format!("The disruption budget {budget} allows no disruption now");
@@ -263,7 +261,7 @@ impl Store {
             selected && allowed <= 0
         };
         all.into_iter()
-            .find(|(_, budget)| blocks(budget))
+            .find(|(_, budget)| blocks(&budget.value()))
             .map(|(key, _)| key.name)
     }
 
@@ -277,7 +275,8 @@ impl Store {
         let body = read_body(request)?;
         let key = target.key()?;
         let stored = self.existing(&target.resource, &key)?;
-        let mut new = (*stored).clone();
+        let old = stored.value();
+        let mut new = old.clone();
         object::set_at(
             &mut new,
             &["spec", "nodeName"],
@@ -287,7 +286,7 @@ impl Store {
         let change = super::update::Change {
             resource: &target.resource,
             key,
-            old: (*stored).clone(),
+            old,
             new,
             subresource: "",
             warnings: Vec::new(),

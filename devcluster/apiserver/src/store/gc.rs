@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::delete::{DeleteOptions, FOREGROUND, ORPHAN, Propagation};
+use super::watch::Event;
 use super::{ObjectKey, Store, definitions, format_time, namespaces};
 use crate::object::{self, is_deleting, owner_references, text_at};
 use crate::registry::{Resource, StorageKey};
@@ -64,7 +65,7 @@ impl Store {
         }
         for owner in owner_references(object) {
             if let Some(owner) = self.by_uid.get(text_at(owner, &["uid"])).cloned() {
-                self.push_job(Job::Owned(owner));
+                self.push_job(Job::Owned((*owner).clone()));
             }
         }
         if !key.namespace.is_empty() {
@@ -83,14 +84,15 @@ impl Store {
                 namespace: String::new(),
                 name,
             };
-            if self.get(&key).is_some_and(|d| is_deleting(d)) {
+            if self.get(&key).is_some_and(|d| is_deleting(d.head())) {
                 self.push_job(Job::Definition(key));
             }
         }
     }
 
-    /// Works off all background jobs. Each job only makes progress towards removal, so this ends.
-    pub fn settle(&mut self, now: Timestamp) {
+    /// Works off all background jobs, and says what they changed. Each job only makes progress towards removal, so
+    /// this ends.
+    pub fn settle(&mut self, now: Timestamp) -> Vec<Arc<Event>> {
         let now = format_time(now);
         while let Some(job) = self.jobs.pop_front() {
             match job {
@@ -99,6 +101,7 @@ impl Store {
                 Job::Definition(key) => self.settle_definition(&key, &now),
             }
         }
+        std::mem::take(&mut self.news)
     }
 
     fn resource_of(&self, key: &ObjectKey) -> Option<Arc<Resource>> {
@@ -106,19 +109,20 @@ impl Store {
     }
 
     fn collect(&mut self, key: &ObjectKey, now: &str) {
-        let Some(object) = self.get(key).cloned() else {
+        let Some(stored) = self.get(key).cloned() else {
             return;
         };
-        if is_deleting(&object) {
-            let finalizers = object::finalizers(&object);
+        let object = stored.head();
+        if is_deleting(object) {
+            let finalizers = object::finalizers(object);
             if finalizers.contains(&ORPHAN) {
-                self.orphan_dependents(key, &object);
+                self.orphan_dependents(key, object);
             } else if finalizers.contains(&FOREGROUND) {
-                self.delete_dependents(key, &object, now);
+                self.delete_dependents(key, object, now);
             }
             return;
         }
-        let owners: Vec<(String, Owner)> = owner_references(&object)
+        let owners: Vec<(String, Owner)> = owner_references(object)
             .iter()
             .map(|r| {
                 (
@@ -136,17 +140,17 @@ impl Store {
             return;
         }
         if owners.iter().any(|(_, state)| *state == Owner::Solid) {
-            let mut kept = (*object).clone();
+            let mut kept = stored.value();
             remove_owners(&mut kept, |uid| gone.iter().any(|g| *g == uid));
             self.put(key, kept);
             return;
         }
         let waiting = owners.iter().any(|(_, state)| *state == Owner::Waiting);
-        let has_dependents = !self.dependents_of(object::uid(&object)).is_empty();
+        let has_dependents = !self.dependents_of(object::uid(object)).is_empty();
         let mut options = DeleteOptions::background(now);
-        if object::finalizers(&object).contains(&ORPHAN) {
+        if object::finalizers(object).contains(&ORPHAN) {
             options.propagation = Some(Propagation::Orphan);
-        } else if object::finalizers(&object).contains(&FOREGROUND) || (waiting && has_dependents) {
+        } else if object::finalizers(object).contains(&FOREGROUND) || (waiting && has_dependents) {
             options.propagation = Some(Propagation::Foreground);
         }
         self.delete_quietly(key, &options);
@@ -156,7 +160,7 @@ impl Store {
         let Some(resource) = self.resource_of(key) else {
             // A kind that is no longer served: nobody can hold or see the object.
             if let Some(object) = self.get(key).cloned() {
-                self.remove(key, (*object).clone());
+                self.remove(key, object.value());
             }
             return;
         };
@@ -190,7 +194,8 @@ impl Store {
         match self.get(key) {
             None => Owner::Absent,
             Some(owner)
-                if is_deleting(owner) && object::finalizers(owner).contains(&FOREGROUND) =>
+                if is_deleting(owner.head())
+                    && object::finalizers(owner.head()).contains(&FOREGROUND) =>
             {
                 Owner::Waiting
             }
@@ -202,7 +207,7 @@ impl Store {
         let uid = object::uid(owner);
         for dependent in self.dependents_of(uid) {
             if let Some(object) = self.get(&dependent).cloned() {
-                let mut kept = (*object).clone();
+                let mut kept = object.value();
                 remove_owners(&mut kept, |other| other == uid);
                 self.put(&dependent, kept);
             }
@@ -213,14 +218,16 @@ impl Store {
     fn delete_dependents(&mut self, key: &ObjectKey, owner: &Value, now: &str) {
         let uid = object::uid(owner);
         for dependent in self.dependents_of(uid) {
-            if self.get(&dependent).is_some_and(|d| !is_deleting(d)) {
+            if self
+                .get(&dependent)
+                .is_some_and(|d| !is_deleting(d.head())) {
                 self.collect(&dependent, now);
             }
         }
         let blocks = |store: &Self, dependent: &ObjectKey| {
             let object = store.get(dependent);
             object.is_some_and(|o| {
-                owner_references(o).iter().any(|r| {
+                owner_references(o.head()).iter().any(|r| {
                     text_at(r, &["uid"]) == uid
                         && r.get("blockOwnerDeletion") == Some(&Value::Bool(true))
                 })
@@ -236,7 +243,7 @@ impl Store {
         let Some(object) = self.get(key).cloned() else {
             return;
         };
-        let mut object = (*object).clone();
+        let mut object = object.value();
         let left = object::finalizers(&object)
             .into_iter()
             .filter(|f| *f != finalizer)
@@ -260,19 +267,23 @@ impl Store {
             namespace: String::new(),
             name: name.to_owned(),
         };
-        let Some(namespace) = self.get(&key).cloned().filter(|n| is_deleting(n)) else {
+        let Some(namespace) = self
+            .get(&key)
+            .cloned()
+            .filter(|n| is_deleting(n.head()))
+        else {
             return;
         };
         let content: Vec<ObjectKey> = self.content_of(name);
         for object in &content {
-            if self.get(object).is_some_and(|o| !is_deleting(o)) {
+            if self.get(object).is_some_and(|o| !is_deleting(o.head())) {
                 self.delete_quietly(object, &DeleteOptions::background(now));
             }
         }
         if !self.content_of(name).is_empty() {
             return;
         }
-        let mut namespace = (*namespace).clone();
+        let mut namespace = namespace.value();
         object::set_at(&mut namespace, &["spec"], serde_json::json!({}));
         if object::finalizers(&namespace).is_empty() {
             self.remove(&key, namespace);
@@ -299,7 +310,7 @@ impl Store {
     }
 
     fn settle_definition(&mut self, key: &ObjectKey, now: &str) {
-        let Some(definition) = self.get(key).cloned() else {
+        let Some(definition) = self.get(key).map(|d| d.value()) else {
             return;
         };
         let storage = StorageKey(
@@ -310,13 +321,13 @@ impl Store {
             return self.remove_instances(key, &storage, now);
         }
         if !crate::crd::is_established(&definition) {
-            let mut accepted = (*definition).clone();
+            let mut accepted = definition.clone();
             crate::crd::accept(
                 &mut accepted,
                 self.name_conflict(&definition, &storage),
                 now,
             );
-            if accepted != *definition {
+            if accepted != definition {
                 self.put(key, accepted);
             }
             return;
@@ -347,7 +358,7 @@ impl Store {
             })
             .collect();
         for instance in &instances {
-            if self.get(instance).is_some_and(|o| !is_deleting(o)) {
+            if self.get(instance).is_some_and(|o| !is_deleting(o.head())) {
                 self.delete_quietly(instance, &DeleteOptions::background(now));
             }
         }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
+use bytes::Bytes;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::lookup::in_version;
-use super::{ObjectKey, Store};
+use super::lookup::shown;
+use super::stored::type_prefix;
+use super::{ObjectKey, Store, Stored};
 use crate::accept::{Accepted, Shape};
 use crate::error::ApiError;
 use crate::object;
@@ -81,7 +83,7 @@ impl Continue {
 
 /// A page of a list.
 pub(super) struct Page {
-    pub objects: Vec<Arc<Value>>,
+    pub objects: Vec<(ObjectKey, Arc<Stored>)>,
     pub metadata: Value,
 }
 
@@ -92,7 +94,7 @@ impl Store {
         resource: &Resource,
         namespace: Option<&str>,
         selector: &Selector,
-    ) -> Vec<(ObjectKey, Arc<Value>)> {
+    ) -> Vec<(ObjectKey, Arc<Stored>)> {
         let storage = resource.storage();
         let Some(bucket) = self.bucket(&storage) else {
             return Vec::new();
@@ -103,9 +105,7 @@ impl Store {
             .objects
             .range(from..)
             .take_while(|((at, _), _)| in_namespace(at));
-        all.filter(|(_, object)| {
-            selector.is_empty() || selector.matches(&in_version(resource, object))
-        })
+        all.filter(|(_, object)| selects(selector, resource, object))
         .map(|((namespace, name), object)| {
             let key = ObjectKey {
                 storage: storage.clone(),
@@ -174,7 +174,7 @@ impl Store {
             }
         }
         Ok(Page {
-            objects: found.into_iter().map(|(_, object)| object).collect(),
+            objects: found,
             metadata,
         })
     }
@@ -187,6 +187,17 @@ impl Store {
     }
 }
 
+/// True when an object meets a selector. Only fields beside the metadata need the whole object.
+pub(super) fn selects(selector: &Selector, resource: &Resource, object: &Stored) -> bool {
+    if !selector.matches_labels(object.head()) {
+        return false;
+    }
+    match selector.needs_body() {
+        true => selector.matches_fields(&shown(resource, object)),
+        false => selector.matches_fields(object.head()),
+    }
+}
+
 /// A page in the form the client wants.
 pub(super) fn render(
     resource: &Resource,
@@ -195,12 +206,15 @@ pub(super) fn render(
     include: RowObject,
     now: Timestamp,
 ) -> Response {
-    let shown: Vec<_> = page
+    if accepted.shape == Shape::Plain && !accepted.yaml {
+        return Response::pieces(200, "application/json", plain_list(resource, page));
+    }
+    let values: Vec<Value> = page
         .objects
         .iter()
-        .map(|o| in_version(resource, o))
+        .map(|(_, o)| shown(resource, o))
         .collect();
-    let references: Vec<&Value> = shown.iter().map(AsRef::as_ref).collect();
+    let references: Vec<&Value> = values.iter().collect();
     let body = match accepted.shape {
         Shape::Table => table(
             &resource.columns,
@@ -215,24 +229,17 @@ pub(super) fn render(
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": page.metadata, "items": items})
         }
-        Shape::Plain if accepted.yaml => {
-            let text = plain_list(resource, &references, &page.metadata);
-            serde_json::from_slice(&text).unwrap_or_default()
-        }
         Shape::Plain => {
-            return Response::bytes(
-                200,
-                "application/json",
-                plain_list(resource, &references, &page.metadata),
-            );
+            let text = plain_list(resource, page).concat();
+            serde_json::from_slice(&text).unwrap_or_default()
         }
     };
     super::dispatch::encode(200, &body, accepted)
 }
 
-/// Writes a list directly as text: a list of ten thousand objects is not copied first.
-fn plain_list(resource: &Resource, objects: &[&Value], metadata: &Value) -> Vec<u8> {
-    let mut metadata = metadata.clone();
+/// A list made of the texts of its objects: ten thousand objects are neither copied nor written again.
+fn plain_list(resource: &Resource, page: &Page) -> Vec<Bytes> {
+    let mut metadata = page.metadata.clone();
     if resource.custom {
         object::default_at(&mut metadata, &["continue"], "");
     }
@@ -241,32 +248,22 @@ fn plain_list(resource: &Resource, objects: &[&Value], metadata: &Value) -> Vec<
         json!(resource.api_version()),
         json!(resource.list_kind)
     );
-    let mut out = head.into_bytes();
-    for (index, object) in objects.iter().enumerate() {
+    let prefix = type_prefix(&resource.api_version(), &resource.kind);
+    let mut out = Vec::with_capacity(page.objects.len() * 3 + 2);
+    out.push(head.into());
+    for (index, (_, object)) in page.objects.iter().enumerate() {
         if index > 0 {
-            out.push(b',');
+            out.push(Bytes::from_static(b","));
         }
-        let written = match object.as_object().filter(|_| !resource.custom) {
-            Some(map) => serde_json::to_writer(&mut out, &WithoutType(map)),
-            None => serde_json::to_writer(&mut out, object),
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, "failed to write an item of a list");
+        if resource.is_new_event() {
+            out.push(shown(resource, object).to_string().into());
+        } else if resource.custom {
+            out.extend([prefix.clone(), object.rest()]);
+        } else {
+            // Items of a list of built-in objects do not repeat kind and version.
+            out.push(object.text().clone());
         }
     }
-    out.extend_from_slice(b"]}\n");
+    out.push(Bytes::from_static(b"]}\n"));
     out
-}
-
-/// Items of a list of built-in objects do not repeat kind and version.
-struct WithoutType<'a>(&'a serde_json::Map<String, Value>);
-
-impl serde::Serialize for WithoutType<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let entries = self
-            .0
-            .iter()
-            .filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"));
-        serializer.collect_map(entries)
-    }
 }

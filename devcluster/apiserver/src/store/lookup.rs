@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ObjectKey, Store, namespaces};
+use super::{ObjectKey, Store, Stored, namespaces};
 use crate::error::{ApiError, Subject};
 use crate::object;
 use crate::registry::Resource;
@@ -57,6 +57,11 @@ pub fn in_version<'a>(resource: &Resource, stored: &'a Value) -> Cow<'a, Value> 
     Cow::Owned(object)
 }
 
+/// A stored object as a version of the API shows it.
+pub(super) fn shown(resource: &Resource, stored: &Stored) -> Value {
+    in_version(resource, &stored.value()).into_owned()
+}
+
 /// The object as it is stored.
 pub(super) fn to_stored(resource: &Resource, mut object: Value) -> Value {
     if resource.is_new_event() {
@@ -77,7 +82,7 @@ impl Store {
         &self,
         resource: &Resource,
         key: &ObjectKey,
-    ) -> Result<Arc<Value>, ApiError> {
+    ) -> Result<Arc<Stored>, ApiError> {
         self.get(key)
             .cloned()
             .ok_or_else(|| ApiError::not_found(resource.subject(), &key.name))
@@ -104,7 +109,7 @@ impl Store {
                 namespace,
             ));
         };
-        if object::is_deleting(found) {
+        if object::is_deleting(found.head()) {
             let why = format!(
                 "unable to create new content in namespace {namespace} because it is being terminated"
             );

@@ -9,6 +9,7 @@ mod lookup;
 mod metadata;
 mod patch;
 mod scale;
+mod stored;
 mod update;
 pub mod watch;
 mod write;
@@ -25,6 +26,7 @@ use crate::options::Token;
 use crate::registry::{Registry, StorageKey};
 use crate::request::ApiRequest;
 use crate::response::Response;
+pub use stored::Stored;
 use watch::{Event, EventKind, WatchPlan};
 
 /// Where an object is stored.
@@ -43,6 +45,8 @@ pub struct ObjectKey {
 pub struct StoreConfig {
     /// Events remembered per resource for watches.
     pub history_limit: usize,
+    /// Bytes of objects remembered per resource for watches.
+    pub history_bytes: usize,
     /// Pods vanish when deleted, as if a kubelet had stopped them at once.
     pub immediate_pod_deletion: bool,
     /// Known tokens, for TokenReview.
@@ -61,8 +65,10 @@ pub enum Reply {
 /// The objects of one resource.
 #[derive(Debug, Default)]
 struct Bucket {
-    objects: BTreeMap<(String, String), Arc<Value>>,
+    objects: BTreeMap<(String, String), Arc<Stored>>,
     history: VecDeque<Arc<Event>>,
+    /// Size of the objects of the history.
+    history_bytes: usize,
     /// Events up to this revision are no longer remembered.
     forgotten: u64,
 }
@@ -76,11 +82,13 @@ pub struct Store {
     ids: Ids,
     config: StoreConfig,
     /// Objects by uid.
-    by_uid: BTreeMap<String, ObjectKey>,
+    by_uid: BTreeMap<String, Arc<ObjectKey>>,
     /// Dependents by the uid of their owner.
     dependents: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// Work for the background jobs.
     jobs: VecDeque<gc::Job>,
+    /// What happened since the caller was last told.
+    news: Vec<Arc<Event>>,
 }
 
 /// Formats a time as Kubernetes does, in whole seconds.
@@ -101,6 +109,7 @@ impl Store {
             by_uid: BTreeMap::new(),
             dependents: BTreeMap::new(),
             jobs: VecDeque::new(),
+            news: Vec::new(),
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let uid = store.ids.uid();
@@ -118,12 +127,13 @@ impl Store {
         store
     }
 
-    /// Answers one request.
-    pub fn handle(&mut self, request: &ApiRequest, now: Timestamp) -> Reply {
-        match self.dispatch(request, now) {
+    /// Answers one request, and says what it changed.
+    pub fn handle(&mut self, request: &ApiRequest, now: Timestamp) -> (Reply, Vec<Arc<Event>>) {
+        let reply = match self.dispatch(request, now) {
             Ok(reply) => reply,
             Err(error) => Reply::Response(Response::error(&error)),
-        }
+        };
+        (reply, std::mem::take(&mut self.news))
     }
 
     /// The revision of the latest change.
@@ -136,91 +146,99 @@ impl Store {
     }
 
     /// The object at a key.
-    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Value>> {
+    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Stored>> {
         let bucket = self.bucket(&key.storage)?;
         bucket
             .objects
             .get(&(key.namespace.clone(), key.name.clone()))
     }
 
-    /// Stores an object under the next revision, remembers the event, and tells the background jobs.
-    fn put(&mut self, key: &ObjectKey, mut object: Value) -> Arc<Value> {
+    /// Stores an object under the next revision, remembers the event, and tells the background jobs. Returns the
+    /// object as it is stored.
+    fn put(&mut self, key: &ObjectKey, mut object: Value) -> Value {
         self.revision += 1;
         object::set_meta(&mut object, "resourceVersion", self.revision.to_string());
-        let object = Arc::new(object);
+        let stored = Arc::new(Stored::new(&object));
+        let key = Arc::new(key.clone());
         let bucket = self.buckets.entry(key.storage.clone()).or_default();
         let slot = (key.namespace.clone(), key.name.clone());
-        let previous = bucket.objects.insert(slot, Arc::clone(&object));
+        let previous = bucket.objects.insert(slot, Arc::clone(&stored));
         let kind = if previous.is_some() {
             EventKind::Modified
         } else {
             EventKind::Added
         };
-        self.unlink(key, previous.as_deref());
-        self.link(key, &object);
-        self.remember(
-            key,
-            Event {
-                revision: self.revision,
-                kind,
-                object: Arc::clone(&object),
-                previous,
-            },
-        );
-        self.notice(key, &object);
+        self.unlink(&key, previous.as_deref());
+        self.link(&key, stored.head());
+        self.remember(Event {
+            revision: self.revision,
+            kind,
+            key: Arc::clone(&key),
+            object: stored,
+            previous,
+        });
+        self.notice(&key, &object);
         object
     }
 
     /// Removes an object; `last` is its final state as watchers see it.
-    fn remove(&mut self, key: &ObjectKey, mut last: Value) -> Arc<Value> {
+    fn remove(&mut self, key: &ObjectKey, mut last: Value) -> Value {
         self.revision += 1;
         object::set_meta(&mut last, "resourceVersion", self.revision.to_string());
-        let object = Arc::new(last);
+        let stored = Arc::new(Stored::new(&last));
         let bucket = self.buckets.entry(key.storage.clone()).or_default();
         let previous = bucket
             .objects
             .remove(&(key.namespace.clone(), key.name.clone()));
         self.unlink(key, previous.as_deref());
-        let event = Event {
+        self.remember(Event {
             revision: self.revision,
             kind: EventKind::Deleted,
-            object: Arc::clone(&object),
+            key: Arc::new(key.clone()),
+            object: stored,
             previous,
-        };
-        self.remember(key, event);
-        self.notice_removal(key, &object);
-        object
+        });
+        self.notice_removal(key, &last);
+        last
     }
 
-    fn remember(&mut self, key: &ObjectKey, event: Event) {
-        let limit = self.config.history_limit.max(1);
-        let Some(bucket) = self.buckets.get_mut(&key.storage) else {
+    fn remember(&mut self, event: Event) {
+        let (limit, bytes) = (self.config.history_limit.max(1), self.config.history_bytes);
+        let event = Arc::new(event);
+        self.news.push(Arc::clone(&event));
+        let Some(bucket) = self.buckets.get_mut(&event.key.storage) else {
             return;
         };
-        bucket.history.push_back(Arc::new(event));
-        while bucket.history.len() > limit {
+        bucket.history_bytes += event.object.text().len();
+        bucket.history.push_back(event);
+        while bucket.history.len() > limit
+            || (bucket.history_bytes > bytes && bucket.history.len() > 1)
+        {
             if let Some(old) = bucket.history.pop_front() {
                 bucket.forgotten = old.revision;
+                bucket.history_bytes -= old.object.text().len();
             }
         }
     }
 
-    fn link(&mut self, key: &ObjectKey, object: &Value) {
+    fn link(&mut self, key: &Arc<ObjectKey>, object: &Value) {
         let uid = object::uid(object);
         if !uid.is_empty() {
-            self.by_uid.insert(uid.to_owned(), key.clone());
+            self.by_uid.insert(uid.to_owned(), Arc::clone(key));
         }
         for owner in object::owner_references(object) {
             let owner = object::text_at(owner, &["uid"]).to_owned();
             self.dependents
                 .entry(owner)
                 .or_default()
-                .insert(key.clone());
+                .insert((**key).clone());
         }
     }
 
-    fn unlink(&mut self, key: &ObjectKey, object: Option<&Value>) {
-        let Some(object) = object else { return };
+    fn unlink(&mut self, key: &ObjectKey, object: Option<&Stored>) {
+        let Some(object) = object.map(Stored::head) else {
+            return;
+        };
         self.by_uid.remove(object::uid(object));
         for owner in object::owner_references(object) {
             let owner = object::text_at(owner, &["uid"]);

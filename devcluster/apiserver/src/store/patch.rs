@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Store;
 use super::create::{Written, set_managed, set_namespace};
-use super::lookup::in_version;
+use super::lookup::shown;
 use super::update::{Change, prepare};
 use super::write::{WriteOptions, check_config, decode, read_yaml};
 use crate::error::{ApiError, FieldError, Subject};
@@ -33,7 +33,7 @@ impl Store {
         let key = target.key()?;
         let subresource = target.subresource.as_deref().unwrap_or_default();
         let stored = self.existing(resource, &key)?;
-        let old = in_version(resource, &stored).into_owned();
+        let old = shown(resource, &stored);
         let mut new = patched(kind, resource, &old, &request.body)?;
         let warnings = decode(resource, &mut new, options)?;
         set_namespace(resource, target.namespace.as_deref(), &mut new)?;
@@ -86,7 +86,7 @@ impl Store {
             }
             return self.apply_new(resource, &config, options);
         };
-        let old = in_version(resource, &stored).into_owned();
+        let old = shown(resource, &stored);
         let own = Managed::starting_point(&old, &json!({}), true);
         let manager = options.applier(resource, subresource);
         let of = resource.schema.root();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Store;
 use super::create::{Written, set_managed};
-use super::lookup::in_version;
+use super::lookup::shown;
 use super::update::{Change, prepare};
 use super::write::{WriteOptions, read_body, read_yaml};
 use crate::error::{ApiError, FieldError};
@@ -66,7 +66,7 @@ impl Store {
         let resource = &target.resource;
         let key = target.key()?;
         let stored = self.existing(resource, &key)?;
-        let old = in_version(resource, &stored).into_owned();
+        let old = shown(resource, &stored);
         let scale = scale_of(resource, &old);
         let wanted = match request.method {
             Method::Patch => match PatchKind::of(&request.content_type, true)? {

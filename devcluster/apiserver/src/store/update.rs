@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::create::{Written, set_managed, set_namespace};
-use super::lookup::{in_version, to_stored};
+use super::lookup::{in_version, shown, to_stored};
 use super::write::{WriteOptions, decode, validate_object};
 use super::{ObjectKey, Store};
 use crate::error::{ApiError, FieldError};
@@ -58,7 +58,7 @@ impl Store {
             return self.create(resource, target.namespace.as_deref(), object, options);
         }
         let stored = self.existing(resource, &key)?;
-        let old = in_version(resource, &stored).into_owned();
+        let old = shown(resource, &stored);
         check_uid(resource, &key, &old, &object)?;
         if meta_str(&object, "resourceVersion").is_empty() {
             if !resource.allows_unconditional_update() {

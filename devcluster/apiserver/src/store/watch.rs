@@ -1,14 +1,17 @@
 //! Watches: what happened after a revision, as one client sees it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Store;
-use super::list::{selector_of, version_param};
-use super::lookup::in_version;
+use super::list::{selector_of, selects, version_param};
+use super::lookup::shown;
+use super::stored::type_prefix;
+use super::{ObjectKey, Store, Stored};
 use crate::accept::{Accepted, Shape};
 use crate::error::{ApiError, FieldError, Subject};
 use crate::object;
@@ -36,10 +39,12 @@ pub struct Event {
     pub revision: u64,
     /// What happened.
     pub kind: EventKind,
+    /// Whose change it is.
+    pub key: Arc<ObjectKey>,
     /// The object after the change (or its last state).
-    pub object: Arc<Value>,
+    pub object: Arc<Stored>,
     /// The object before the change.
-    pub previous: Option<Arc<Value>>,
+    pub previous: Option<Arc<Stored>>,
 }
 
 /// A running watch: what it selects, how it shows it, and how far it has come.
@@ -52,7 +57,9 @@ pub struct WatchPlan {
     include: RowObject,
     columns_sent: bool,
     cursor: u64,
-    initial: Vec<Arc<Value>>,
+    initial: VecDeque<Arc<Stored>>,
+    /// What every plain object begins with.
+    prefix: Bytes,
     announce_end: bool,
     /// Whether the client wants bookmarks.
     pub bookmarks: bool,
@@ -64,13 +71,15 @@ pub struct WatchPlan {
 #[derive(Debug, PartialEq, Eq)]
 pub enum WatchStep {
     /// Lines for the client; may be empty.
-    Lines(Vec<Vec<u8>>),
+    Lines(Vec<u8>),
     /// A last line (or none), then the end.
     End(Option<Vec<u8>>),
 }
 
-/// Events rendered in one step, so that a long history does not hold the store for long.
+/// Events looked at in one step, so that a long history does not hold the store for long.
 const STEP_LIMIT: usize = 500;
+/// Bytes after which a step ends: what a client has not read yet is not copied for it.
+const STEP_BYTES: usize = 256 * 1024;
 
 impl Store {
     /// Begins a watch.
@@ -109,7 +118,9 @@ impl Store {
             .param("timeoutSeconds")
             .and_then(|t| t.parse().ok())
             .filter(|t| *t > 0);
+        let resource = &target.resource;
         Ok(WatchPlan {
+            prefix: type_prefix(&resource.api_version(), &resource.kind),
             resource: Arc::clone(&target.resource),
             namespace,
             selector,
@@ -127,11 +138,14 @@ impl Store {
     /// What a watch has to say since it was last asked.
     pub fn watch_step(&self, plan: &mut WatchPlan, now: Timestamp) -> WatchStep {
         let mut lines = Vec::new();
-        for object in std::mem::take(&mut plan.initial) {
-            lines.push(plan.line("ADDED", &in_version(&plan.resource.clone(), &object), now));
+        while let Some(object) = plan.initial.pop_front() {
+            plan.stored_line("ADDED", &object, now, &mut lines);
+            if lines.len() >= STEP_BYTES {
+                return WatchStep::Lines(lines);
+            }
         }
         if std::mem::take(&mut plan.announce_end) {
-            lines.push(plan.bookmark(true));
+            lines.extend(plan.bookmark(true));
         }
         let resource = Arc::clone(&plan.resource);
         if resource.custom
@@ -157,8 +171,9 @@ impl Store {
             .partition_point(|e| e.revision <= plan.cursor);
         for event in bucket.history.iter().skip(begin).take(STEP_LIMIT) {
             plan.cursor = event.revision;
-            if let Some(line) = plan.render(event, now) {
-                lines.push(line);
+            plan.render(event, now, &mut lines);
+            if lines.len() >= STEP_BYTES {
+                break;
             }
         }
         if bucket
@@ -173,6 +188,9 @@ impl Store {
 
     /// True when a watch has more to say at once.
     pub fn has_more(&self, plan: &WatchPlan) -> bool {
+        if !plan.initial.is_empty() {
+            return true;
+        }
         let bucket = self.bucket(&plan.resource.storage());
         bucket.is_some_and(|b| b.history.back().is_some_and(|e| e.revision > plan.cursor))
     }
@@ -263,31 +281,45 @@ impl WatchPlan {
         }
     }
 
+    /// A line about an object as it is stored: plain ones are copied from the stored text, not written again.
+    fn stored_line(&mut self, kind: &str, object: &Stored, now: Timestamp, out: &mut Vec<u8>) {
+        if self.accepted.shape != Shape::Plain || self.resource.is_new_event() {
+            let value = shown(&self.resource, object);
+            out.extend(self.line(kind, &value, now));
+            return;
+        }
+        let head = format!("{{\"type\":\"{kind}\",\"object\":");
+        for piece in [head.as_bytes(), &self.prefix, &object.rest(), b"}\n"] {
+            out.extend_from_slice(piece);
+        }
+    }
+
     /// The event as this watch sees it: an object that leaves the selection is deleted for it.
-    fn render(&mut self, event: &Event, now: Timestamp) -> Option<Vec<u8>> {
+    fn render(&mut self, event: &Event, now: Timestamp, out: &mut Vec<u8>) {
         if self
             .namespace
             .as_deref()
-            .is_some_and(|n| n != object::namespace(&event.object))
+            .is_some_and(|n| n != event.key.namespace)
         {
-            return None;
+            return;
         }
-        let resource = Arc::clone(&self.resource);
-        let new = in_version(&resource, &event.object);
-        let old = event.previous.as_ref().map(|p| in_version(&resource, p));
-        let selected_before = old.as_ref().is_some_and(|o| self.selector.matches(o));
-        let selected_now = event.kind != EventKind::Deleted && self.selector.matches(&new);
+        let meets = |object: &Stored| selects(&self.selector, &self.resource, object);
+        let selected_before = event.previous.as_deref().is_some_and(meets);
+        let selected_now = event.kind != EventKind::Deleted && meets(&event.object);
         match (selected_before, selected_now) {
-            (false, false) => None,
-            (false, true) => Some(self.line("ADDED", &new, now)),
-            (true, true) => Some(self.line("MODIFIED", &new, now)),
+            (false, false) => {}
+            (false, true) => self.stored_line("ADDED", &event.object, now, out),
+            (true, true) => self.stored_line("MODIFIED", &event.object, now, out),
+            (true, false) if event.kind == EventKind::Deleted => {
+                self.stored_line("DELETED", &event.object, now, out);
+            }
             (true, false) => {
-                let mut last = match event.kind {
-                    EventKind::Deleted => new.into_owned(),
-                    _ => old?.into_owned(),
+                let Some(previous) = &event.previous else {
+                    return;
                 };
+                let mut last = shown(&self.resource, previous);
                 object::set_meta(&mut last, "resourceVersion", event.revision.to_string());
-                Some(self.line("DELETED", &last, now))
+                out.extend(self.line("DELETED", &last, now));
             }
         }
     }
