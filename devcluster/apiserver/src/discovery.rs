@@ -137,6 +137,14 @@ fn subresources(resource: &Resource) -> Vec<Sub> {
             foreign: true,
         });
     }
+    if resource.is("", "ServiceAccount") {
+        out.push(Sub {
+            name: "token",
+            kind: foreign("authentication.k8s.io", "v1", "TokenRequest"),
+            verbs: vec!["create"],
+            foreign: true,
+        });
+    }
     if resource.is("", "Namespace") {
         out.push(Sub {
             name: "finalize",

@@ -265,12 +265,16 @@ impl ApiError {
         why: impl AsRef<str>,
         causes: Vec<Value>,
     ) -> Self {
-        let message = format!(
-            "{} \"{name}\" is forbidden: {}",
-            subject.qualified(),
-            why.as_ref()
-        );
+        let why = why.as_ref();
+        let message = match (subject.kind, name) {
+            ("", _) => format!("forbidden: {why}"),
+            (_, "") => format!("{} is forbidden: {why}", subject.qualified()),
+            _ => format!("{} \"{name}\" is forbidden: {why}", subject.qualified()),
+        };
         let mut details = subject.details(name);
+        if subject.kind.is_empty() {
+            details.clear();
+        }
         if !causes.is_empty() {
             details.insert("causes".into(), Value::Array(causes));
         }
@@ -280,6 +284,18 @@ impl ApiError {
     /// The caller is unknown.
     pub fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized", None)
+    }
+
+    /// The server cannot make sense of the request at a point where the original gives up.
+    pub fn internal(message: impl AsRef<str>) -> Self {
+        let message = format!("Internal error occurred: {}", message.as_ref());
+        let cause = json!({"message": message.trim_start_matches("Internal error occurred: ")});
+        Self::new(
+            500,
+            "InternalError",
+            message,
+            Some(json!({ "causes": [cause] })),
+        )
     }
 
     /// The server knows the resource but not this verb on it.

@@ -26,6 +26,14 @@ impl Ids {
         hasher.finalize().into()
     }
 
+    /// A secret of this source.
+    pub fn secret(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(b"secret");
+        hasher.update(self.seed.to_be_bytes());
+        hasher.finalize().into()
+    }
+
     /// A uid in the form of a random UUID.
     pub fn uid(&mut self) -> String {
         let text = hex::encode(self.next());

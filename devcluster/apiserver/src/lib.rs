@@ -27,6 +27,7 @@
 //! ```
 
 mod accept;
+mod auth;
 mod body;
 mod builtin;
 mod crd;
@@ -44,7 +45,6 @@ mod protobuf;
 mod registry;
 mod request;
 mod response;
-mod reviews;
 mod router;
 mod schema;
 mod selector;

@@ -11,6 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +19,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
+use crate::auth::User;
 use crate::server::{ApiServer, ApiService};
 
 /// Connections served at the same time; more wait in the kernel's queue.
@@ -61,6 +63,14 @@ pub enum ListenError {
         /// The cause.
         source: rustls::Error,
     },
+    /// Client certificates could not be set up.
+    #[error("failed to set up client certificates for {address}")]
+    Verifier {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        source: rustls::server::VerifierBuilderError,
+    },
     /// A freshly made certificate or key could not be read back.
     #[error("failed to read the certificate made for {address}")]
     ReadCertificate {
@@ -75,7 +85,7 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Listening {
     address: SocketAddr,
-    ca_pem: Option<String>,
+    authority: Option<Arc<Authority>>,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
 }
@@ -88,7 +98,7 @@ impl Listening {
 
     /// The address as a URL.
     pub fn url(&self) -> String {
-        let scheme = if self.ca_pem.is_some() {
+        let scheme = if self.authority.is_some() {
             "https"
         } else {
             "http"
@@ -98,22 +108,50 @@ impl Listening {
 
     /// The certificate authority clients have to trust; None for plain HTTP.
     pub fn ca_pem(&self) -> Option<String> {
-        self.ca_pem.clone()
+        self.authority.as_ref().map(|a| a.pem.clone())
     }
 
     /// A complete kubeconfig for a token.
     pub fn kubeconfig(&self, token: &str) -> String {
-        let authority = self.ca_pem.as_ref().map(|pem| {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(pem);
+        self.kubeconfig_of(&format!("    token: {}\n", serde_json::Value::from(token)))
+    }
+
+    /// A complete kubeconfig with a client certificate for a user and, perhaps, a group. None for plain HTTP.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn kubeconfig_with_certificate(
+        &self,
+        user: &str,
+        group: Option<&str>,
+    ) -> Option<Result<String, ListenError>> {
+        let authority = self.authority.as_ref()?;
+        let made = client_certificate(user, group, authority);
+        let made = made.map_err(|source| ListenError::Certificate {
+            address: self.address,
+            source,
+        });
+        Some(made.map(|(certificate, key)| {
+            let encode = |pem: String| base64::engine::general_purpose::STANDARD.encode(pem);
+            self.kubeconfig_of(&format!(
+                "    client-certificate-data: {}\n    client-key-data: {}\n",
+                encode(certificate),
+                encode(key)
+            ))
+        }))
+    }
+
+    fn kubeconfig_of(&self, credentials: &str) -> String {
+        let authority = self.authority.as_ref().map(|authority| {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(&authority.pem);
             format!("    certificate-authority-data: {encoded}\n")
         });
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: embedded\n  cluster:\n    server: {url}\n{authority}\
-             users:\n- name: admin\n  user:\n    token: {token}\ncontexts:\n- name: embedded\n  context:\n    \
+             users:\n- name: admin\n  user:\n{credentials}contexts:\n- name: embedded\n  context:\n    \
              cluster: embedded\n    user: admin\n    namespace: default\ncurrent-context: embedded\n",
             url = self.url(),
             authority = authority.unwrap_or_default(),
-            token = serde_json::Value::from(token),
         )
     }
 
@@ -152,18 +190,18 @@ impl ApiServer {
         let bind = |source| ListenError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let (acceptor, ca_pem) = match tls {
+        let (acceptor, authority) = match tls {
             Tls::Plain => (None, None),
             Tls::SelfSigned => {
-                let (acceptor, pem) = self_signed(address)?;
-                (Some(acceptor), Some(pem))
+                let (acceptor, authority) = self_signed(address)?;
+                (Some(acceptor), Some(Arc::new(authority)))
             }
         };
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(accept(listener, acceptor, self.guarded_service(), stopped));
+        let task = tokio::spawn(accept(listener, acceptor, self.clone(), stopped));
         Ok(Listening {
             address,
-            ca_pem,
+            authority,
             stop: Some(stop),
             task: Some(task),
         })
@@ -171,7 +209,7 @@ impl ApiServer {
 }
 
 /// A certificate authority, and a server certificate of it for the address.
-fn self_signed(address: SocketAddr) -> Result<(TlsAcceptor, String), ListenError> {
+fn self_signed(address: SocketAddr) -> Result<(TlsAcceptor, Authority), ListenError> {
     let certificate_error = |source| ListenError::Certificate { address, source };
     let authority = authority().map_err(certificate_error)?;
     let (chain, key) = server_certificate(address, &authority).map_err(certificate_error)?;
@@ -182,16 +220,24 @@ fn self_signed(address: SocketAddr) -> Result<(TlsAcceptor, String), ListenError
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(read_error)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls_error = |source| ListenError::Tls { address, source };
+    let mut roots = rustls::RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).map_err(read_error)?;
+    roots.add(root).map_err(tls_error)?;
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|source| ListenError::Verifier { address, source })?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(tls_error)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)
         .map_err(tls_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok((TlsAcceptor::from(Arc::new(config)), authority.pem))
+    Ok((TlsAcceptor::from(Arc::new(config)), authority))
 }
 
+#[derive(Debug)]
 struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
     pem: String,
@@ -239,11 +285,42 @@ fn server_certificate(
     Ok((certificate.pem(), key.serialize_pem()))
 }
 
+/// A certificate whose common name is a user and whose organisation is a group.
+fn client_certificate(
+    user: &str,
+    group: Option<&str>,
+    authority: &Authority,
+) -> Result<(String, String), rcgen::Error> {
+    let key = rcgen::KeyPair::generate()?;
+    let mut parameters = rcgen::CertificateParams::new(Vec::<String>::new())?;
+    let mut name = rcgen::DistinguishedName::new();
+    name.push(rcgen::DnType::CommonName, user);
+    if let Some(group) = group {
+        name.push(rcgen::DnType::OrganizationName, group);
+    }
+    parameters.distinguished_name = name;
+    parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = parameters.signed_by(&key, &authority.issuer)?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+/// The user a verified certificate names.
+fn user_of(certificate: &CertificateDer<'_>) -> Option<User> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let subject = certificate.subject();
+    let name = subject.iter_common_name().next()?.as_str().ok()?;
+    let groups = subject
+        .iter_organization()
+        .filter_map(|o| o.as_str().ok())
+        .map(str::to_owned);
+    Some(User::new(name, groups))
+}
+
 /// Accepts connections until told to stop; then lets open requests end.
 async fn accept(
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
-    service: ApiService,
+    server: ApiServer,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let graceful = GracefulShutdown::new();
@@ -265,9 +342,9 @@ async fn accept(
                 }
             },
         };
-        let (acceptor, service, watcher) = (acceptor.clone(), service.clone(), graceful.watcher());
+        let (acceptor, server, watcher) = (acceptor.clone(), server.clone(), graceful.watcher());
         connections.spawn(async move {
-            connect(socket, acceptor, service, watcher).await;
+            connect(socket, acceptor, server, watcher).await;
             drop(slot);
         });
         while connections.try_join_next().is_some() {}
@@ -285,16 +362,20 @@ async fn accept(
 async fn connect(
     socket: TcpStream,
     acceptor: Option<TlsAcceptor>,
-    service: ApiService,
+    server: ApiServer,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
     match acceptor {
-        None => serve(socket, service, watcher).await,
+        None => serve(socket, server.guarded_service(None), watcher).await,
         Some(acceptor) => match acceptor.accept(socket).await {
-            Ok(stream) => serve(stream, service, watcher).await,
+            Ok(stream) => {
+                let certificates = stream.get_ref().1.peer_certificates();
+                let user = certificates.and_then(|c| user_of(c.first()?));
+                serve(stream, server.guarded_service(user), watcher).await;
+            }
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         },
     }

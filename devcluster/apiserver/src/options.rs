@@ -65,8 +65,11 @@ impl fmt::Debug for Clock {
 pub struct Options {
     /// Bearer tokens the listener accepts.
     pub tokens: Vec<Token>,
-    /// Whether requests without a token are served over the listener. In-process clients never need one.
+    /// Whether requests without credentials are served over the listener; they may do everything. In-process clients
+    /// never need credentials.
     pub anonymous: bool,
+    /// Whether the roles of a user decide what it may do. Members of `system:masters` may do everything in any case.
+    pub rbac: bool,
     /// Events remembered per resource: a watch that falls further behind ends with 410.
     pub history_limit: usize,
     /// Bytes of objects remembered per resource for watches: the other bound of the history.
@@ -94,6 +97,7 @@ impl Default for Options {
         Self {
             tokens: Vec::new(),
             anonymous: true,
+            rbac: true,
             history_limit: 10_000,
             history_bytes: 64 * 1024 * 1024,
             body_limit: 3 * 1024 * 1024,

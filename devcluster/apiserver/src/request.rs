@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::auth::identity::{Caller, Impersonation};
+
 /// HTTP verbs the API knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -17,33 +19,6 @@ pub enum Method {
     Patch,
     /// Delete one or many.
     Delete,
-}
-
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// User name, for example `system:admin`.
-    pub name: String,
-    /// Groups of the user.
-    pub groups: Vec<String>,
-}
-
-impl User {
-    /// The user of in-process clients: may do everything.
-    pub fn admin() -> Self {
-        Self {
-            name: "system:admin".into(),
-            groups: vec!["system:masters".into(), "system:authenticated".into()],
-        }
-    }
-
-    /// Somebody without credentials.
-    pub fn anonymous() -> Self {
-        Self {
-            name: "system:anonymous".into(),
-            groups: vec!["system:unauthenticated".into()],
-        }
-    }
 }
 
 /// One request with its body read.
@@ -63,8 +38,10 @@ pub struct ApiRequest {
     pub user_agent: String,
     /// The body.
     pub body: Bytes,
-    /// Who asks.
-    pub user: User,
+    /// What the request says about its sender.
+    pub caller: Caller,
+    /// Whom the sender wants to act as.
+    pub impersonation: Impersonation,
 }
 
 impl ApiRequest {
@@ -119,7 +96,7 @@ impl ApiRequest {
 }
 
 /// Resolves `%xx` (and `+` as a blank when `form`); broken escapes stay as they are.
-fn percent_decode(text: &str, form: bool) -> String {
+pub fn percent_decode(text: &str, form: bool) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

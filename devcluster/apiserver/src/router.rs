@@ -132,6 +132,7 @@ fn objects(
             "scale" => resource.scale.is_some(),
             "finalize" => resource.is("", "Namespace"),
             "eviction" | "binding" | "log" => resource.is("", "Pod"),
+            "token" => resource.is("", "ServiceAccount"),
             _ => false,
         };
         if !known {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::ApiError;
-use crate::object::meta;
+use crate::object::{meta, text_at};
 
 /// One requirement of a selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,38 @@ impl Selector {
         let labels = parse_labels(labels.unwrap_or_default())?;
         let fields = parse_fields(fields.unwrap_or_default(), selectable)?;
         Ok(Self { labels, fields })
+    }
+
+    /// Reads a `LabelSelector` object.
+    pub fn of_object(selector: &Value) -> Self {
+        let exact = selector.get("matchLabels").and_then(Value::as_object);
+        let exact = exact.into_iter().flatten().map(|(key, value)| Requirement {
+            key: key.clone(),
+            test: Test::In(vec![value.as_str().unwrap_or_default().to_owned()]),
+        });
+        let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+        let expressions = expressions.into_iter().flatten().map(|expression| {
+            let values = expression.get("values").and_then(Value::as_array);
+            let values = values
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
+            Requirement {
+                key: text_at(expression, &["key"]).to_owned(),
+                test: match text_at(expression, &["operator"]) {
+                    "In" => Test::In(values),
+                    "NotIn" => Test::NotIn(values),
+                    "Exists" => Test::Exists,
+                    _ => Test::Absent,
+                },
+            }
+        });
+        Self {
+            labels: exact.chain(expressions).collect(),
+            fields: Vec::new(),
+        }
     }
 
     /// True when nothing is required.

@@ -15,10 +15,11 @@ use jiff::Timestamp;
 use tokio::sync::watch as signal;
 use tokio::time::{Instant, Interval};
 
+use crate::auth::identity::{Caller, Impersonation, User};
 use crate::body::Pieces;
 use crate::error::ApiError;
 use crate::options::Options;
-use crate::request::{ApiRequest, Method, User};
+use crate::request::{ApiRequest, Method};
 use crate::response::Response;
 use crate::store::watch::{WatchPlan, WatchStep};
 use crate::store::{Reply, Store, StoreConfig};
@@ -50,6 +51,8 @@ impl ApiServer {
             history_bytes: options.history_bytes,
             immediate_pod_deletion: options.immediate_pod_deletion,
             tokens: options.tokens.clone(),
+            anonymous: options.anonymous,
+            rbac: options.rbac,
         };
         let store = Store::new(config, options.seed, options.clock.now());
         let (changed, _) = signal::channel(store.revision());
@@ -72,21 +75,17 @@ impl ApiServer {
 
     /// Like [`service`](Self::service), with the rights of a given user.
     pub fn service_as(&self, user: impl Into<String>, groups: Vec<String>) -> ApiService {
-        let user = User {
-            name: user.into(),
-            groups,
-        };
         ApiService {
             server: self.clone(),
-            access: Access::Fixed(user),
+            access: Access::Fixed(User::new(user, groups)),
         }
     }
 
-    /// The service behind the listener: requests need a token, unless anonymous ones are allowed.
-    pub(crate) fn guarded_service(&self) -> ApiService {
+    /// The service behind the listener: requests need credentials, unless anonymous ones are allowed.
+    pub(crate) fn guarded_service(&self, certificate: Option<User>) -> ApiService {
         ApiService {
             server: self.clone(),
-            access: Access::Token,
+            access: Access::Asked(certificate),
         }
     }
 
@@ -134,37 +133,6 @@ impl ApiServer {
         reply
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Result<User, ApiError> {
-        let header = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|h| h.to_str().ok());
-        let Some(header) = header else {
-            return if self.inner.options.anonymous {
-                Ok(User::anonymous())
-            } else {
-                Err(ApiError::unauthorized())
-            };
-        };
-        let (scheme, secret) = header.split_once(' ').unwrap_or((header, ""));
-        let known = self
-            .inner
-            .options
-            .tokens
-            .iter()
-            .find(|t| same_secret(&t.secret, secret.trim()));
-        match known.filter(|_| scheme.eq_ignore_ascii_case("bearer")) {
-            Some(token) => {
-                let mut groups = token.groups.clone();
-                groups.push("system:authenticated".into());
-                Ok(User {
-                    name: token.user.clone(),
-                    groups,
-                })
-            }
-            None => Err(ApiError::unauthorized()),
-        }
-    }
-
     fn watch_body(&self, plan: WatchPlan) -> Body {
         let now = Instant::now();
         let options = &self.inner.options;
@@ -181,15 +149,6 @@ impl ApiServer {
         };
         StreamBody::new(frames(watch)).boxed_unsync()
     }
-}
-
-/// Compares without telling by its duration where the difference is.
-fn same_secret(a: &str, b: &str) -> bool {
-    a.len() == b.len()
-        && a.bytes()
-            .zip(b.bytes())
-            .fold(0, |difference, (x, y)| difference | (x ^ y))
-            == 0
 }
 
 struct RunningWatch {
@@ -244,8 +203,8 @@ fn frames(watch: RunningWatch) -> impl Stream<Item = Result<Frame<Bytes>, Infall
 enum Access {
     /// Every request is this user's.
     Fixed(User),
-    /// The request says whose it is.
-    Token,
+    /// The request says whose it is, or the client's certificate does.
+    Asked(Option<User>),
 }
 
 /// The server as a tower service.
@@ -315,13 +274,11 @@ impl ApiService {
             _ => return Err(ApiError::method_not_allowed()),
         };
         let (path, query) = ApiRequest::parse_target(parts.uri.path(), parts.uri.query());
-        let user = match &self.access {
-            Access::Fixed(user) => user.clone(),
-            Access::Token => match path.first().map(String::as_str) {
-                Some("healthz" | "livez" | "readyz" | "version") => User::anonymous(),
-                _ => self.server.authenticate(&parts.headers)?,
-            },
+        let caller = match &self.access {
+            Access::Fixed(user) => Caller::Known(user.clone()),
+            Access::Asked(certificate) => caller_of(&parts.headers, certificate.as_ref())?,
         };
+        let impersonation = impersonation_of(&parts.headers);
         let limit = self.server.inner.options.body_limit;
         let body = match Limited::new(body, limit).collect().await {
             Ok(collected) => collected.to_bytes(),
@@ -349,9 +306,47 @@ impl ApiService {
             content_type: header(header::CONTENT_TYPE).to_owned(),
             user_agent: header(header::USER_AGENT).to_owned(),
             body,
-            user,
+            caller,
+            impersonation,
         })
     }
+}
+
+/// A bearer token counts before a certificate.
+fn caller_of(headers: &HeaderMap, certificate: Option<&User>) -> Result<Caller, ApiError> {
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|h| h.to_str().ok());
+    let Some(header) = header else {
+        return Ok(certificate.map_or(Caller::Nobody, |user| Caller::Known(user.clone())));
+    };
+    let (scheme, secret) = header.split_once(' ').unwrap_or((header, ""));
+    match scheme.eq_ignore_ascii_case("bearer") {
+        true => Ok(Caller::Token(secret.trim().to_owned())),
+        false => Err(ApiError::unauthorized()),
+    }
+}
+
+fn impersonation_of(headers: &HeaderMap) -> Impersonation {
+    let mut out = Impersonation::default();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("impersonate-") else {
+            continue;
+        };
+        let value = value.to_str().unwrap_or_default().to_owned();
+        match name {
+            "user" => out.user = value,
+            "uid" => out.uid = value,
+            "group" => out.groups.push(value),
+            _ => {
+                if let Some(key) = name.strip_prefix("extra-") {
+                    let key = crate::request::percent_decode(key, false);
+                    out.extra.entry(key).or_default().push(value);
+                }
+            }
+        }
+    }
+    out
 }
 
 fn into_http(response: Response, head: bool) -> http::Response<Body> {

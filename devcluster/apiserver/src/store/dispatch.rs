@@ -11,6 +11,7 @@ use super::lookup::shown;
 use super::write::{WriteOptions, read_body, read_body_of};
 use super::{Reply, Store};
 use crate::accept::{Accepted, Shape, wants_aggregated};
+use crate::auth::Ask;
 use crate::error::ApiError;
 use crate::object::{self, text_at};
 use crate::registry::Resource;
@@ -18,7 +19,7 @@ use crate::request::{ApiRequest, Method};
 use crate::response::Response;
 use crate::router::{ObjectTarget, Target, route};
 use crate::table::{RowObject, partial, table};
-use crate::{discovery, openapi, reviews};
+use crate::{discovery, openapi};
 
 /// A body in the encoding the client wants.
 pub(super) fn encode(status: u16, body: &Value, accepted: Accepted) -> Response {
@@ -37,19 +38,17 @@ impl Store {
         request: &ApiRequest,
         now: Timestamp,
     ) -> Result<Reply, ApiError> {
+        let user = self.identify(request, now)?;
+        self.authorize(&user, &Ask::of(request))?;
         let target = route(&request.path, &self.registry)?;
         let response = match target {
             Target::Objects(target) => return self.objects(&target, request, now),
             Target::Review(review, namespace) => {
                 only(request.method == Method::Post)?;
                 let body = read_body(request)?;
-                let answer = reviews::answer(
-                    review,
-                    namespace.as_deref(),
-                    body,
-                    &request.user,
-                    &self.config.tokens,
-                );
+                let manager = request.field_manager();
+                let answer =
+                    self.review(review, namespace.as_deref(), &body, &user, &manager, now)?;
                 Response::json(201, &answer)
             }
             other => {
@@ -119,7 +118,7 @@ impl Store {
             }
             Method::Post | Method::Put | Method::Patch => {
                 let options = WriteOptions::read(request, now)?;
-                let written = self.write(target, request, &options)?;
+                let written = self.write(target, request, &options, now)?;
                 (
                     if written.created { 201 } else { 200 },
                     written.object,
@@ -138,7 +137,9 @@ impl Store {
         let object = shown(&target.resource, &stored);
         match target.subresource.as_deref() {
             Some("scale") => Ok(super::scale::scale_of(&target.resource, &object)),
-            Some("eviction" | "binding" | "finalize") => Err(ApiError::method_not_allowed()),
+            Some("eviction" | "binding" | "finalize" | "token") => {
+                Err(ApiError::method_not_allowed())
+            }
             Some("log") => Err(ApiError::bad_request(
                 "the server runs no containers and so has no logs",
             )),
@@ -151,6 +152,7 @@ impl Store {
         target: &ObjectTarget,
         request: &ApiRequest,
         options: &WriteOptions,
+        now: Timestamp,
     ) -> Result<Written, ApiError> {
         match (request.method, target.subresource.as_deref()) {
             (Method::Post, None) if target.name.is_none() => {
@@ -158,10 +160,17 @@ impl Store {
                 self.create(&target.resource, target.namespace.as_deref(), body, options)
             }
             (Method::Post, Some("eviction")) => self.evict(target, request, options),
+            (Method::Post, Some("token")) => Ok(Written {
+                object: self.issue_token(target, &read_body(request)?, now)?,
+                created: true,
+                warnings: Vec::new(),
+            }),
             (Method::Post, Some("binding")) => self.bind(target, request, options),
             (Method::Post, _) => Err(ApiError::method_not_allowed()),
             (_, Some("scale")) => self.write_scale(target, request, options),
-            (_, Some("eviction" | "binding" | "log")) => Err(ApiError::method_not_allowed()),
+            (_, Some("eviction" | "binding" | "log" | "token")) => {
+                Err(ApiError::method_not_allowed())
+            }
             (Method::Put, _) => {
                 target.required_name()?;
                 let body = read_body_of(request, target.resource.custom)?;

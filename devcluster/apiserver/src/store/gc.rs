@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::access::cluster_roles;
 use super::delete::{DeleteOptions, FOREGROUND, ORPHAN, Propagation};
 use super::watch::Event;
 use super::{ObjectKey, Store, definitions, format_time, namespaces};
@@ -22,6 +23,8 @@ pub(super) enum Job {
     Namespace(String),
     /// A CRD that is new, changed or on its way out.
     Definition(ObjectKey),
+    /// Cluster roles, some of which may be made of others.
+    Roles,
 }
 
 /// What an owner reference leads to.
@@ -47,6 +50,9 @@ impl Store {
         if key.storage == definitions() {
             self.push_job(Job::Definition(key.clone()));
         }
+        if key.storage == cluster_roles() {
+            self.push_job(Job::Roles);
+        }
         if key.storage == namespaces() && is_deleting(object) {
             self.push_job(Job::Namespace(key.name.clone()));
         }
@@ -70,6 +76,9 @@ impl Store {
         }
         if !key.namespace.is_empty() {
             self.push_job(Job::Namespace(key.namespace.clone()));
+        }
+        if key.storage == cluster_roles() {
+            self.push_job(Job::Roles);
         }
         if key.storage == definitions() {
             let group = text_at(object, &["spec", "group"]).to_owned();
@@ -99,6 +108,7 @@ impl Store {
                 Job::Owned(key) => self.collect(&key, &now),
                 Job::Namespace(name) => self.finish_namespace(&name, &now),
                 Job::Definition(key) => self.settle_definition(&key, &now),
+                Job::Roles => self.aggregate_roles(),
             }
         }
         std::mem::take(&mut self.news)
@@ -218,9 +228,7 @@ impl Store {
     fn delete_dependents(&mut self, key: &ObjectKey, owner: &Value, now: &str) {
         let uid = object::uid(owner);
         for dependent in self.dependents_of(uid) {
-            if self
-                .get(&dependent)
-                .is_some_and(|d| !is_deleting(d.head())) {
+            if self.get(&dependent).is_some_and(|d| !is_deleting(d.head())) {
                 self.collect(&dependent, now);
             }
         }
@@ -267,11 +275,7 @@ impl Store {
             namespace: String::new(),
             name: name.to_owned(),
         };
-        let Some(namespace) = self
-            .get(&key)
-            .cloned()
-            .filter(|n| is_deleting(n.head()))
-        else {
+        let Some(namespace) = self.get(&key).cloned().filter(|n| is_deleting(n.head())) else {
             return;
         };
         let content: Vec<ObjectKey> = self.content_of(name);

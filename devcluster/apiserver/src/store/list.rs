@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use bytes::Bytes;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::lookup::shown;
@@ -106,15 +106,15 @@ impl Store {
             .range(from..)
             .take_while(|((at, _), _)| in_namespace(at));
         all.filter(|(_, object)| selects(selector, resource, object))
-        .map(|((namespace, name), object)| {
-            let key = ObjectKey {
-                storage: storage.clone(),
-                namespace: namespace.clone(),
-                name: name.clone(),
-            };
-            (key, Arc::clone(object))
-        })
-        .collect()
+            .map(|((namespace, name), object)| {
+                let key = ObjectKey {
+                    storage: storage.clone(),
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                (key, Arc::clone(object))
+            })
+            .collect()
     }
 
     /// One page of a list request.

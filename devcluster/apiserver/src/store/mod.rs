@@ -1,5 +1,6 @@
 //! The store: every object, its history, and what a request does to them. No clock, no sockets, no randomness.
 
+mod access;
 mod create;
 mod delete;
 mod dispatch;
@@ -20,6 +21,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::auth::bootstrap;
+use crate::auth::policy::Policy;
+use crate::auth::token::Signer;
 use crate::ids::Ids;
 use crate::object;
 use crate::options::Token;
@@ -49,8 +53,12 @@ pub struct StoreConfig {
     pub history_bytes: usize,
     /// Pods vanish when deleted, as if a kubelet had stopped them at once.
     pub immediate_pod_deletion: bool,
-    /// Known tokens, for TokenReview.
+    /// Known tokens.
     pub tokens: Vec<Token>,
+    /// Whether requests without credentials are fulfilled.
+    pub anonymous: bool,
+    /// Whether roles count.
+    pub rbac: bool,
 }
 
 /// The answer to a request.
@@ -87,6 +95,10 @@ pub struct Store {
     dependents: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// Work for the background jobs.
     jobs: VecDeque<gc::Job>,
+    /// Roles and bindings; None after they changed.
+    policy: Option<Arc<Policy>>,
+    /// Signs the tokens of ServiceAccounts.
+    signer: Signer,
     /// What happened since the caller was last told.
     news: Vec<Arc<Event>>,
 }
@@ -100,11 +112,14 @@ pub fn format_time(now: Timestamp) -> String {
 impl Store {
     /// A store with the namespaces every cluster has.
     pub fn new(config: StoreConfig, seed: u64, now: Timestamp) -> Self {
+        let ids = Ids::new(seed);
         let mut store = Self {
+            policy: None,
+            signer: Signer::new(&ids.secret()),
             registry: Registry::builtin(),
             buckets: BTreeMap::new(),
             revision: 1,
-            ids: Ids::new(seed),
+            ids,
             config,
             by_uid: BTreeMap::new(),
             dependents: BTreeMap::new(),
@@ -124,7 +139,28 @@ impl Store {
             };
             store.put(&key, namespace);
         }
+        store.add_roles(now);
+        store.settle(now);
         store
+    }
+
+    fn add_roles(&mut self, now: Timestamp) {
+        let roles = bootstrap::cluster_roles().into_iter();
+        let bindings = bootstrap::cluster_role_bindings().into_iter();
+        let all = roles
+            .map(|r| ("clusterroles", r))
+            .chain(bindings.map(|b| ("clusterrolebindings", b)));
+        for (plural, mut object) in all {
+            let uid = self.ids.uid();
+            object::set_meta(&mut object, "uid", uid);
+            object::set_meta(&mut object, "creationTimestamp", format_time(now));
+            let key = ObjectKey {
+                storage: StorageKey(access::RBAC.into(), plural.into()),
+                namespace: String::new(),
+                name: object::name(&object).to_owned(),
+            };
+            self.put(&key, object);
+        }
     }
 
     /// Answers one request, and says what it changed.
@@ -205,6 +241,9 @@ impl Store {
     fn remember(&mut self, event: Event) {
         let (limit, bytes) = (self.config.history_limit.max(1), self.config.history_bytes);
         let event = Arc::new(event);
+        if event.key.storage.0 == access::RBAC {
+            self.policy = None;
+        }
         self.news.push(Arc::clone(&event));
         let Some(bucket) = self.buckets.get_mut(&event.key.storage) else {
             return;
