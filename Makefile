@@ -8,6 +8,7 @@ DEMO_DIR ?= .dev
 WASM_PACKAGES := rustc-web rust-web-src lld-19
 # What tests start: a registry on loopback.
 TEST_PACKAGES := docker-registry
+SWITCH_PACKAGES := openvswitch-switch iproute2 iputils-ping
 
 .PHONY: help
 help: ## Say what there is.
@@ -41,6 +42,17 @@ test-tools: ## Make sure that what tests start is there.
 		echo "tests start a registry: run as root 'apt-get install $(TEST_PACKAGES)'" >&2; exit 1; \
 	fi
 
+.PHONY: switch
+switch: ## As root, install what tests with a real switch need; the system's own switch is not started.
+	@if dpkg -s $(SWITCH_PACKAGES) >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "tests with a real switch are skipped: they need root and Debian's $(SWITCH_PACKAGES)" >&2; exit 0; \
+	fi; \
+	policy=/usr/sbin/policy-rc.d; made=; \
+	if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy && made=$$policy; fi; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SWITCH_PACKAGES) >/dev/null; \
+	code=$$?; if [ -n "$$made" ]; then rm -f "$$made"; fi; exit $$code
+
 .PHONY: fmt-check
 fmt-check:
 	$(CARGO) fmt --all --check
@@ -50,8 +62,8 @@ lint: toolchain
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 
 .PHONY: unit
-unit: toolchain test-tools ## Tests of all crates, end to end included.
-	$(CARGO) build --quiet -p dpf-host -p dpfctl
+unit: toolchain test-tools switch ## Tests of all crates, end to end included.
+	$(CARGO) build --quiet -p dpf-host -p dpfctl -p dpu-agent
 	$(CARGO) test --workspace --quiet
 
 .PHONY: doc

@@ -17,6 +17,10 @@ pub mod labels {
     pub const IN_CLUSTER_VERSION_PREFIX: &str = "svc.dpu.nvidia.com/dpuservice-in-cluster-version-";
     /// On ServiceInterfaces and pods: the service ID.
     pub const SERVICE: &str = "svc.dpu.nvidia.com/service";
+    /// On pods: which flows besides those of the chain they ask for.
+    pub const CUSTOM_FLOWS: &str = "svc.dpu.nvidia.com/custom-flows";
+    /// Value of [`CUSTOM_FLOWS`]: time synchronisation frames of the uplink.
+    pub const CUSTOM_FLOWS_FIREFLY: &str = "firefly";
     /// On ServiceInterfaces: the name of the interface inside the service.
     pub const INTERFACE: &str = "svc.dpu.nvidia.com/interface";
     /// On DPUs: name of the DPUSet.
@@ -82,6 +86,8 @@ pub mod annotations {
     pub const SKIP_CHAIN_REQUESTOR: &str = "svc.dpu.nvidia.com/dpudeployment-skip-chain-requestor";
     /// On charts and DPUServiceTemplates: semver constraint on the DOCA version of the BFB.
     pub const DOCA_VERSION: &str = "dpu.nvidia.com/doca-version";
+    /// On ServiceInterfaces of type physical: the port stays in the switch when the object goes.
+    pub const KEEP_PHYSICAL: &str = "svc.dpu.nvidia.com/noop-physical-removal";
     /// On DPUServiceInterfaces: the DPUService that uses it.
     pub const CONSUMED_BY: &str = "dpu.nvidia.com/consumed-by";
     /// On Argo CD Applications of paused services.
@@ -172,6 +178,8 @@ pub mod managers {
     pub const SERVICECHAINSET: &str = "service-chain-set-controller";
     /// ServiceInterfaceSet.
     pub const SERVICEINTERFACESET: &str = "service-interface-set-controller";
+    /// The agent of each DPU.
+    pub const DPU_AGENT: &str = "dpu-agent";
     /// Kinds installed in DPU clusters.
     pub const SETS_INSTALL: &str = "servicechainset-crds";
     /// Release of node effects once services are ready on a node.

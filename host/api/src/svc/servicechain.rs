@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
     // An object without spec is legal; one of them must not stop the watch of all others.
     attr = "cfg_attr(all(), serde(default))",
     doc = "The switches of one DPU.",
+    // An agent reads the objects of its own node only.
+    selectable = ".spec.node",
     printcolumn(name = "Node", type_ = "string", json_path = ".spec.node"),
     printcolumn(
         name = "Ready",

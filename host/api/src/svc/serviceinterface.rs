@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
     // An object without spec is legal; one of them must not stop the watch of all others.
     attr = "cfg_attr(all(), serde(default))",
     doc = "One interface of a DPU that chains can be built from.",
+    // An agent reads the objects of its own node only.
+    selectable = ".spec.node",
     printcolumn(name = "IfType", type_ = "string", json_path = ".spec.interfaceType"),
     printcolumn(
         name = "IfName",
