@@ -45,6 +45,8 @@ pub fn root(registry: &Registry) -> Value {
         "/apis",
         "/healthz",
         "/livez",
+        "/metrics",
+        "/openapi/v2",
         "/openapi/v3",
         "/readyz",
         "/version",

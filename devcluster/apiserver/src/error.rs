@@ -138,6 +138,8 @@ pub struct ApiError {
     pub details: Option<Value>,
     /// A plain text answer instead of a Status object.
     pub plain: bool,
+    /// Where a list may go on.
+    pub continuation: Option<String>,
 }
 
 /// Group and resource (or kind) an error talks about.
@@ -196,6 +198,7 @@ impl ApiError {
             message: message.into(),
             details,
             plain: false,
+            continuation: None,
         }
     }
 
@@ -207,6 +210,7 @@ impl ApiError {
             message: "404 page not found\n".into(),
             details: None,
             plain: true,
+            continuation: None,
         }
     }
 
@@ -330,6 +334,13 @@ impl ApiError {
         Self::new(413, "RequestEntityTooLarge", message, None)
     }
 
+    /// A JSON patch with more operations than are carried out.
+    pub fn too_many_operations(limit: usize) -> Self {
+        let message =
+            format!("The allowed maximum operations in a JSON patch is {limit}, got more");
+        Self::new(413, "RequestEntityTooLarge", message, Some(json!({})))
+    }
+
     /// A patch that cannot be applied to the object.
     pub fn patch_failed() -> Self {
         let message = "the server rejected our request due to an error in our request";
@@ -339,6 +350,19 @@ impl ApiError {
     /// The requested resource version lies before what the server remembers.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message, None)
+    }
+
+    /// The first page of a list is too old for the next one to fit to it; `token` goes on regardless.
+    pub fn expired_continue(token: &str) -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start \
+                       a new list without the continue parameter, or use the continue token in this response to \
+                       retrieve the remainder of the results. Continuing with the provided token results in an \
+                       inconsistent list - objects that were created, modified, or deleted between the time the \
+                       first chunk was returned and now may show up in the list.";
+        Self {
+            continuation: Some(token.to_owned()),
+            ..Self::expired(message)
+        }
     }
 
     /// The requested resource version lies in the future.
@@ -361,11 +385,7 @@ impl ApiError {
 
     /// A configuration to apply that does not fit the schema. The original gives no reason either.
     pub fn untyped_configuration(object: &str, faults: &[String]) -> Self {
-        let lines: Vec<String> = faults
-            .iter()
-            .map(|f| format!("{f}: field not declared in schema"))
-            .collect();
-        let text = match lines.as_slice() {
+        let text = match faults {
             [only] => only.clone(),
             many => format!("errors:\n  {}", many.join("\n  ")),
         };
@@ -419,6 +439,9 @@ impl ApiError {
             );
             if self.reason.is_empty() {
                 map.remove("reason");
+            }
+            if let Some(token) = &self.continuation {
+                map.insert("metadata".into(), json!({ "continue": token }));
             }
         }
         status

@@ -99,7 +99,7 @@ impl Default for Options {
             anonymous: true,
             rbac: true,
             history_limit: 10_000,
-            history_bytes: 64 * 1024 * 1024,
+            history_bytes: 32 * 1024 * 1024,
             body_limit: 3 * 1024 * 1024,
             bookmark_interval: Duration::from_secs(60),
             watch_timeout: Duration::from_secs(30 * 60),

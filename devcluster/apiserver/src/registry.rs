@@ -144,6 +144,30 @@ impl Resource {
             )
     }
 
+    /// What the original says about a field that cannot be selected by.
+    pub fn not_selectable(&self, field: &str) -> String {
+        let own_words = matches!(
+            (self.group.as_str(), self.kind.as_str()),
+            (
+                "",
+                "Pod"
+                    | "Node"
+                    | "Namespace"
+                    | "Secret"
+                    | "Service"
+                    | "Event"
+                    | "ReplicationController"
+            ) | ("events.k8s.io", _)
+        );
+        match (self.group.as_str(), self.kind.as_str()) {
+            ("batch", "Job") => format!("field label {field:?} not supported for Job"),
+            _ if self.custom || own_words => format!("field label not supported: {field}"),
+            _ => format!(
+                "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ),
+        }
+    }
+
     fn builtin(kind: &Kind) -> Self {
         let scale = kind.scale.then(|| ScalePaths {
             spec: "spec.replicas".into(),

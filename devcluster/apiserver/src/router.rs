@@ -9,8 +9,12 @@ use crate::registry::{Registry, Resource};
 /// The thing a path leads to.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// `/healthz` and friends.
-    Health,
+    /// `/healthz` and friends, and perhaps one check of theirs.
+    Health(&'static str, Option<String>),
+    /// `/metrics`.
+    Metrics,
+    /// `/openapi/v2`.
+    OpenApiV2,
     /// `/version`.
     Version,
     /// `/`: the list of paths.
@@ -51,7 +55,11 @@ pub fn route(path: &[String], registry: &Registry) -> Result<Target, ApiError> {
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     match parts.as_slice() {
         [] => Ok(Target::Root),
-        ["healthz" | "livez" | "readyz", ..] => Ok(Target::Health),
+        ["healthz", rest @ ..] => health("healthz", rest),
+        ["livez", rest @ ..] => health("livez", rest),
+        ["readyz", rest @ ..] => health("readyz", rest),
+        ["metrics"] => Ok(Target::Metrics),
+        ["openapi", "v2"] => Ok(Target::OpenApiV2),
         ["version"] => Ok(Target::Version),
         ["api"] => Ok(Target::CoreVersions),
         ["apis"] => Ok(Target::Groups),
@@ -63,6 +71,16 @@ pub fn route(path: &[String], registry: &Registry) -> Result<Target, ApiError> {
             false => Err(ApiError::no_such_path()),
         },
         ["apis", group, version, rest @ ..] => group_version(group, version, rest, registry),
+        _ => Err(ApiError::no_such_path()),
+    }
+}
+
+fn health(probe: &'static str, rest: &[&str]) -> Result<Target, ApiError> {
+    match rest {
+        [] => Ok(Target::Health(probe, None)),
+        [check] if crate::health::CHECKS.contains(check) => {
+            Ok(Target::Health(probe, Some((*check).to_owned())))
+        }
         _ => Err(ApiError::no_such_path()),
     }
 }

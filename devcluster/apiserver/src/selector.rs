@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::error::ApiError;
+use crate::names::{label_value_fault, qualified_name_fault};
 use crate::object::{meta, text_at};
+use crate::registry::Resource;
 
 /// One requirement of a selector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +46,22 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Reads both selectors of a request; `selectable` are the field paths the resource allows.
+    /// Reads both selectors of a request for objects of a resource.
     pub fn parse(
         labels: Option<&str>,
         fields: Option<&str>,
-        selectable: &[String],
+        resource: &Resource,
     ) -> Result<Self, ApiError> {
         let labels = parse_labels(labels.unwrap_or_default())?;
-        let fields = parse_fields(fields.unwrap_or_default(), selectable)?;
-        Ok(Self { labels, fields })
+        let fields = parse_fields(fields.unwrap_or_default())?;
+        let unknown = fields.iter().find(|f| {
+            !matches!(f.key.as_str(), "metadata.name" | "metadata.namespace")
+                && !resource.selectable.contains(&f.key)
+        });
+        match unknown {
+            Some(unknown) => Err(ApiError::bad_request(resource.not_selectable(&unknown.key))),
+            None => Ok(Self { labels, fields }),
+        }
     }
 
     /// Reads a `LabelSelector` object.
@@ -131,7 +140,7 @@ fn field_text(object: &Value, path: &str) -> String {
     }
 }
 
-fn parse_fields(text: &str, selectable: &[String]) -> Result<Vec<Requirement>, ApiError> {
+fn parse_fields(text: &str) -> Result<Vec<Requirement>, ApiError> {
     let mut out = Vec::new();
     for part in text.split(',').filter(|p| !p.is_empty()) {
         let negative = part.split_once("!=").map(|(k, v)| (k, v, true));
@@ -145,13 +154,6 @@ fn parse_fields(text: &str, selectable: &[String]) -> Result<Vec<Requirement>, A
                 "invalid selector: '{text}'; can't understand '{part}'"
             )));
         };
-        if !matches!(key, "metadata.name" | "metadata.namespace")
-            && !selectable.iter().any(|s| s == key)
-        {
-            return Err(ApiError::bad_request(format!(
-                "field label not supported: {key}"
-            )));
-        }
         let values = vec![value.to_owned()];
         let test = if negated {
             Test::NotIn(values)
@@ -206,13 +208,44 @@ fn parse_labels(text: &str) -> Result<Vec<Requirement>, ApiError> {
         return Ok(out);
     }
     loop {
-        out.push(parser.requirement()?);
+        out.push(parser.requirement().map_err(unparsable)?);
         match parser.tokens.next() {
             None => return Ok(out),
             Some(Token::Symbol(",")) => {}
             other => return Err(parser.unexpected(other, "',' or 'end of string'")),
         }
     }
+}
+
+/// As the original introduces what is wrong inside a requirement.
+fn unparsable(error: ApiError) -> ApiError {
+    ApiError::bad_request(format!("unable to parse requirement: {}", error.message))
+}
+
+/// Keys and values must be such that a label could be written.
+fn check(key: &str, test: &Test) -> Result<(), ApiError> {
+    let bad = |place: &str, value: &Value, fault: &str| {
+        Err(ApiError::bad_request(format!(
+            "{place}: Invalid value: {value}: {fault}"
+        )))
+    };
+    if let Some(fault) = qualified_name_fault(key) {
+        return bad("key", &key.into(), &fault);
+    }
+    let (Test::In(values) | Test::NotIn(values)) = test else {
+        return Ok(());
+    };
+    if values.is_empty() {
+        let fault = "for 'in', 'notin' operators, values set can't be empty";
+        return bad("values", &Value::Array(Vec::new()), fault);
+    }
+    for (index, value) in values.iter().enumerate() {
+        if let Some(fault) = label_value_fault(value) {
+            let place = format!("values[{index}][{key}]");
+            return bad(&place, &value.as_str().into(), fault);
+        }
+    }
+    Ok(())
 }
 
 impl Parser {
@@ -273,6 +306,7 @@ impl Parser {
                 return Err(self.unexpected(found, "in, notin, =, ==, !=, gt, lt"));
             }
         };
+        check(&key, &test)?;
         Ok(Requirement { key, test })
     }
 
@@ -315,10 +349,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    fn parse(labels: &str, fields: &str) -> Result<Selector, ApiError> {
+        let registry = crate::registry::Registry::builtin();
+        let pods = registry.get("", "v1", "pods").unwrap();
+        Selector::parse(Some(labels), Some(fields), pods)
+    }
+
     fn matches(labels: &str, object: &Value) -> bool {
-        Selector::parse(Some(labels), None, &[])
-            .unwrap()
-            .matches_labels(object)
+        parse(labels, "").unwrap().matches_labels(object)
     }
 
     #[test]
@@ -341,24 +379,39 @@ mod tests {
         for bad in ["a=2", "c", "!a", "a notin (1)", "b in (y)", "a>1"] {
             assert!(!matches(bad, &object), "{bad}");
         }
-        let error = Selector::parse(Some("a=b=c"), None, &[]).unwrap_err();
-        assert_eq!(error.message, "found '=', expected: ',' or 'end of string'");
+        for (bad, said) in [
+            ("a=b=c", "found '=', expected: ',' or 'end of string'"),
+            (
+                "a in b",
+                "unable to parse requirement: found 'b', expected: '('",
+            ),
+            (
+                "a in (b@)",
+                "unable to parse requirement: values[0][a]: Invalid value: \"b@\": a valid label must be",
+            ),
+            (
+                "-a",
+                "unable to parse requirement: key: Invalid value: \"-a\": name part must consist",
+            ),
+        ] {
+            let message = parse(bad, "").unwrap_err().message;
+            assert!(message.starts_with(said), "{bad}: {message}");
+        }
     }
 
     #[test]
     fn field_selectors() {
-        let object = json!({"metadata": {"name": "n"}, "spec": {"color": "red"}});
-        let allowed = ["spec.color".to_owned()];
-        let selector =
-            Selector::parse(None, Some("spec.color=red,metadata.name!=m"), &allowed).unwrap();
+        let object = json!({"metadata": {"name": "n"}, "spec": {"nodeName": "red"}});
+        let selector = parse("", "spec.nodeName=red,metadata.name!=m").unwrap();
         assert!(selector.matches_fields(&object));
-        assert!(Selector::parse(None, Some("spec.size=3"), &allowed).is_err());
+        let message = parse("", "spec.size=3").unwrap_err().message;
+        assert_eq!(message, "field label not supported: spec.size");
     }
 
     proptest! {
         #[test]
         fn any_text_is_answered(text in ".{0,40}") {
-            let _ = Selector::parse(Some(&text), Some(&text), &[]);
+            let _ = parse(&text, &text);
         }
     }
 }

@@ -14,7 +14,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use dpf_apiserver::{ApiServer, Options, Tls, Token};
+use dpf_apiserver::{ApiServer, Clock, Options, Tls, Token};
+use jiff::Timestamp;
 use regex::Regex;
 use serde_json::Value;
 
@@ -111,7 +112,10 @@ async fn transcript(file: &str) -> Option<Vec<String>> {
         .join("tests/data")
         .join(file);
     let document: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    // Entries of managed fields are sorted by time, so the transcript happens within one second.
+    let now = Timestamp::now();
     let server = ApiServer::new(Options {
+        clock: Clock::new(move || now),
         tokens: vec![Token::admin(TOKEN)],
         anonymous: false,
         ..Options::default()

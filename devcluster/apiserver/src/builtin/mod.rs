@@ -4,4 +4,5 @@ pub mod defaults;
 pub mod definitions;
 pub mod events;
 pub mod kinds;
+pub mod rules;
 pub mod zero;

@@ -43,10 +43,28 @@ impl PatchKind {
     }
 }
 
+/// Operations of one JSON patch: each may copy the object.
+const OPERATIONS: usize = 10_000;
+
 /// Applies a JSON patch.
 pub fn json(current: &Value, body: &[u8]) -> Result<Value, ApiError> {
+    let operations: Value = serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request(format!(
+            "error decoding patch: {}",
+            crate::decode::go_syntax_error(body, &error)
+        ))
+    })?;
+    if !operations.is_array() {
+        let is = crate::schema::decode::json_type(&operations);
+        return Err(ApiError::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {is} into Go value of type []handlers.jsonPatchOp"
+        )));
+    }
+    if operations.as_array().is_some_and(|o| o.len() > OPERATIONS) {
+        return Err(ApiError::too_many_operations(OPERATIONS));
+    }
     let patch: json_patch::Patch =
-        serde_json::from_slice(body).map_err(|_| ApiError::patch_failed())?;
+        serde_json::from_value(operations).map_err(|_| ApiError::patch_failed())?;
     let mut out = current.clone();
     for operation in &patch.0 {
         if !tests_absence(operation, &out) {

@@ -42,7 +42,8 @@ fn definition_name(schema: &Value) -> Option<&str> {
         .next()
 }
 
-fn json_type(value: &Value) -> &'static str {
+/// The type of a value as a JSON decoder in Go names it.
+pub fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

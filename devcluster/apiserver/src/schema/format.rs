@@ -11,7 +11,9 @@ pub fn matches(format: &str, text: &str) -> bool {
         "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
-        "uuid" => is_uuid(text),
+        "uuid" | "uuid3" | "uuid4" | "uuid5" => is_uuid(text),
+        "email" => is_email(text),
+        "hostname" => is_hostname(text),
         "byte" => is_base64(text),
         "duration" => is_duration(text),
         "uri" => text.contains(':'),
@@ -30,6 +32,23 @@ fn is_cidr(text: &str) -> bool {
         (Ok(address), Ok(bits)) => bits <= if address.is_ipv4() { 32 } else { 128 },
         _ => false,
     }
+}
+
+fn is_hostname(text: &str) -> bool {
+    let label = |l: &str| {
+        let inner = l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        !l.is_empty() && l.len() <= 63 && inner && !l.starts_with('-') && !l.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+fn is_email(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(local, host)| {
+        let plain = local
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"@()<>[],;:\\\"".contains(&b));
+        !local.is_empty() && plain && host.contains('.') && is_hostname(host)
+    })
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -83,6 +102,8 @@ mod tests {
             ("cidr", "10.0.0.0/8"),
             ("date-time", "2026-01-01T00:00:00Z"),
             ("x", "y"),
+            ("email", "a@example.com"),
+            ("hostname", "a-b.example"),
         ];
         let bad = [
             ("duration", "1x"),
@@ -90,6 +111,8 @@ mod tests {
             ("cidr", "10.0.0.0/33"),
             ("date-time", "now"),
             ("ipv4", "::"),
+            ("email", "a@b"),
+            ("hostname", "-a"),
         ];
         for (format, text) in good {
             assert!(matches(format, text), "{format} {text}");

@@ -35,6 +35,16 @@ pub fn validate(object: &Value, old: Option<&Value>, schema: &Schema) -> Vec<Fie
     walker.errors
 }
 
+/// Findings about a value beside any object, like a default.
+pub fn validate_value(value: &Value, node: &Value, schema: &Schema) -> Vec<FieldError> {
+    let mut walker = Walker {
+        schema,
+        errors: Vec::new(),
+    };
+    walker.node(value, None, node, "");
+    walker.errors
+}
+
 struct Walker<'a> {
     schema: &'a Schema,
     errors: Vec<FieldError>,
@@ -66,6 +76,11 @@ fn has_type(value: &Value, wanted: &str) -> bool {
     is == wanted
         || (wanted == "number" && is == "integer")
         || (wanted == "integer" && is == "number" && whole())
+}
+
+/// What the branch that came closest objects to.
+fn best(failures: impl Iterator<Item = Vec<FieldError>>) -> Vec<FieldError> {
+    failures.min_by_key(Vec::len).unwrap_or_default()
 }
 
 impl Walker<'_> {
@@ -243,7 +258,7 @@ impl Walker<'_> {
         {
             let detail = format!("{path} in body should have at least {min} properties");
             self.errors
-                .push(FieldError::invalid_without_value(path, detail));
+                .push(FieldError::invalid(path, &Value::from(count), detail));
         }
         for (key, child) in map {
             if let Some(node) = super::default::child_schema(schema, key) {
@@ -306,18 +321,21 @@ impl Walker<'_> {
         if !any.is_empty() && !any.iter().any(|b| accepts(b).is_empty()) {
             let detail = format!("\"{path}\" must validate at least one schema (anyOf)");
             found.push(FieldError::invalid("<nil>", &"".into(), detail));
-            found.extend(any.first().map(accepts).unwrap_or_default());
+            found.extend(best(any.iter().map(accepts)));
         }
         let one = branches("oneOf");
         let matching = one.iter().filter(|b| accepts(b).is_empty()).count();
         if !one.is_empty() && matching != 1 {
-            let tail = if matching == 0 {
-                ". Found none valid"
-            } else {
-                ". Found more than one valid"
+            let tail = match matching {
+                0 => "Found none valid".to_owned(),
+                many => format!("Found {many} valid alternatives"),
             };
-            let detail = format!("\"{path}\" must validate one and only one schema (oneOf){tail}");
+            let detail =
+                format!("\"{path}\" must validate one and only one schema (oneOf). {tail}");
             found.push(FieldError::invalid("<nil>", &"".into(), detail));
+            if matching == 0 {
+                found.extend(best(one.iter().map(accepts)));
+            }
         }
         for branch in branches("allOf") {
             found.extend(accepts(&branch));

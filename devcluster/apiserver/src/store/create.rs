@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::lookup::{key_of, to_stored};
-use super::write::{WriteOptions, decode, validate_object};
+use super::write::{Sent, WriteOptions, decode, validate_object};
 use super::{ObjectKey, Store};
 use crate::error::ApiError;
 use crate::fields::managed::{Managed, Manager};
@@ -29,10 +29,11 @@ impl Store {
         &mut self,
         resource: &Arc<Resource>,
         namespace: Option<&str>,
-        mut object: Value,
+        sent: Sent,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let warnings = decode(resource, &mut object, options)?;
+        let Sent { mut object, faults } = sent;
+        let warnings = decode(resource, &mut object, &faults, options)?;
         set_namespace(resource, namespace, &mut object)?;
         if !meta_str(&object, "resourceVersion").is_empty() {
             return Err(ApiError::bad_request(

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::lookup::in_version;
 use super::update::may_vanish;
-use super::write::{WriteOptions, read_body};
+use super::write::{WriteOptions, options_of, read_body};
 use super::{ObjectKey, Store};
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::object::{self, meta, meta_str, set_meta, text_at};
 use crate::registry::Resource;
-use crate::request::ApiRequest;
+use crate::request::{ApiRequest, Method};
 
 /// Finalizer of an owner whose dependents shall lose it.
 pub(super) const ORPHAN: &str = "orphan";
@@ -56,15 +56,24 @@ impl DeleteOptions {
         };
         let orphans = body.get("orphanDependents").and_then(Value::as_bool);
         let orphans = orphans.or_else(|| request.param("orphanDependents").map(|v| v == "true"));
-        let propagation = match (text("propagationPolicy").as_deref(), orphans) {
+        let policy = text("propagationPolicy");
+        if let (Some(policy), Some(_)) = (&policy, orphans) {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            let fault = FieldError::invalid("propagationPolicy", &policy.as_str().into(), detail);
+            return Err(ApiError::invalid(options_of(Method::Delete), "", &[fault]));
+        }
+        let propagation = match (policy.as_deref(), orphans) {
             (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
             (Some("Foreground"), _) => Some(Propagation::Foreground),
             (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
             (Some(other), _) => {
-                return Err(ApiError::bad_request(format!(
-                    "propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \
-                     \"Background\", \"Orphan\""
-                )));
+                let all = ["\"Foreground\"", "\"Background\"", "\"Orphan\"", "\"nil\""];
+                let fault = FieldError::not_supported(
+                    "propagationPolicy",
+                    &other.into(),
+                    &all.map(str::to_owned),
+                );
+                return Err(ApiError::invalid(options_of(Method::Delete), "", &[fault]));
             }
             (None, None) => None,
         };
@@ -209,21 +218,24 @@ fn check_preconditions(
     object: &Value,
     options: &DeleteOptions,
 ) -> Result<(), ApiError> {
-    let check = |wanted: &Option<String>, field: &str, name: &str| match wanted {
+    let check = |wanted: &Option<String>, field: &str, name: &str, guess: &str| match wanted {
         Some(wanted) if wanted != meta_str(object, field) => {
             let is = meta_str(object, field);
             let why = format!(
-                "Precondition failed: {name} in precondition: {wanted}, {name} in object meta: {is}"
+                "the {name} in the precondition ({wanted}) does not match the {name} in record ({is}). The object \
+                 might have been {guess}"
             );
-            Err(ApiError::conflict(resource.subject(), &key.name, why))
+            // The original names the kind here, not the resource.
+            Err(ApiError::conflict(resource.kind_subject(), &key.name, why))
         }
         _ => Ok(()),
     };
-    check(&options.uid, "uid", "UID")?;
+    check(&options.uid, "uid", "UID", "deleted and then recreated")?;
     check(
         &options.resource_version,
         "resourceVersion",
         "ResourceVersion",
+        "modified",
     )
 }
 

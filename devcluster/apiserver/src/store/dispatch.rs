@@ -64,7 +64,12 @@ impl Store {
         let registry = &self.registry;
         let aggregated = wants_aggregated(&request.accept);
         Ok(match target {
-            Target::Health => Response::text(200, "ok"),
+            Target::Health(probe, check) => {
+                let verbose = request.param("verbose").is_some() && check.is_none();
+                Response::text(200, &crate::health::report(probe, verbose))
+            }
+            Target::Metrics => Response::text(200, &self.metrics()),
+            Target::OpenApiV2 => Response::json(200, &openapi::swagger(registry)),
             Target::Version => Response::json(200, &discovery::version()),
             Target::Root => Response::json(200, &discovery::root(registry)),
             Target::CoreVersions | Target::Groups if aggregated.is_some() => {
@@ -86,6 +91,22 @@ impl Store {
             Target::OpenApi(path) => Response::json(200, &openapi::document(registry, path)?),
             Target::Objects(_) | Target::Review(..) => return Err(ApiError::no_such_path()),
         })
+    }
+
+    /// How many objects there are, in the form Prometheus reads.
+    fn metrics(&self) -> String {
+        let mut out = String::from(
+            "# HELP apiserver_resource_objects Number of stored objects of each resource\n\
+             # TYPE apiserver_resource_objects gauge\n",
+        );
+        for (storage, bucket) in &self.buckets {
+            let (group, resource) = (&storage.0, &storage.1);
+            let count = bucket.objects.len();
+            out.push_str(&format!(
+                "apiserver_resource_objects{{group=\"{group}\",resource=\"{resource}\"}} {count}\n"
+            ));
+        }
+        out
     }
 
     fn objects(

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use super::lookup::shown;
 use super::stored::type_prefix;
+use super::write::options_of;
 use super::{ObjectKey, Store, Stored};
 use crate::accept::{Accepted, Shape};
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::object;
 use crate::registry::Resource;
-use crate::request::ApiRequest;
+use crate::request::{ApiRequest, Method};
 use crate::response::Response;
 use crate::router::ObjectTarget;
 use crate::selector::Selector;
@@ -31,11 +32,7 @@ pub(super) fn selector_of(
         .as_ref()
         .map(|name| format!("metadata.name={name}"));
     let fields = named.as_deref().or_else(|| request.param("fieldSelector"));
-    Selector::parse(
-        request.param("labelSelector"),
-        fields,
-        &target.resource.selectable,
-    )
+    Selector::parse(request.param("labelSelector"), fields, &target.resource)
 }
 
 /// The `resourceVersion` parameter.
@@ -81,6 +78,46 @@ impl Continue {
     }
 }
 
+/// The combinations of list parameters that make no sense.
+fn check_list_options(request: &ApiRequest) -> Result<(), ApiError> {
+    let text = |name: &str| request.param(name).unwrap_or_default();
+    let mut faults = Vec::new();
+    let matching = text("resourceVersionMatch");
+    let mut forbid = |field: &str, detail: &str| faults.push(FieldError::forbidden(field, detail));
+    if !matching.is_empty() {
+        let field = "resourceVersionMatch";
+        if text("resourceVersion").is_empty() {
+            let detail = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            forbid(field, detail);
+        }
+        if !text("continue").is_empty() {
+            let detail = "resourceVersionMatch is forbidden when continue is provided";
+            forbid(field, detail);
+        }
+        if matching == "Exact" && text("resourceVersion") == "0" {
+            let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            forbid(field, detail);
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            let all = ["\"Exact\"", "\"NotOlderThan\"", "\"\""].map(str::to_owned);
+            faults.push(FieldError::not_supported(field, &matching.into(), &all));
+        }
+    }
+    if request.param("sendInitialEvents").is_some() {
+        let detail = "sendInitialEvents is forbidden for list";
+        faults.push(FieldError::forbidden("sendInitialEvents", detail));
+    }
+    if !faults.is_empty() {
+        return Err(ApiError::invalid(options_of(Method::Get), "", &faults));
+    }
+    if !matches!(text("resourceVersion"), "" | "0") && !text("continue").is_empty() {
+        return Err(ApiError::bad_request(
+            "specifying resource version is not allowed when using continue",
+        ));
+    }
+    Ok(())
+}
+
 /// A page of a list.
 pub(super) struct Page {
     pub objects: Vec<(ObjectKey, Arc<Stored>)>,
@@ -124,6 +161,7 @@ impl Store {
         request: &ApiRequest,
     ) -> Result<Page, ApiError> {
         let resource = &target.resource;
+        check_list_options(request)?;
         let selector = selector_of(target, request)?;
         let limit = request
             .param("limit")
@@ -151,6 +189,17 @@ impl Store {
             &selector,
         );
         let revision = token.as_ref().map_or(self.revision, |t| t.revision);
+        if let Some(token) = &token
+            && self
+                .bucket(&resource.storage())
+                .is_some_and(|b| b.forgotten > token.revision)
+        {
+            let fresh = Continue {
+                revision: self.revision,
+                after: token.after.clone(),
+            };
+            return Err(ApiError::expired_continue(&fresh.encode()));
+        }
         if let Some(token) = &token {
             found.retain(|(key, _)| (&key.namespace, &key.name) > (&token.after.0, &token.after.1));
         }

@@ -8,7 +8,7 @@ use super::Store;
 use super::create::{Written, set_managed, set_namespace};
 use super::lookup::shown;
 use super::update::{Change, prepare};
-use super::write::{WriteOptions, check_config, decode, read_yaml};
+use super::write::{FieldValidation, Sent, WriteOptions, check_config, decode, read_yaml};
 use crate::error::{ApiError, FieldError, Subject};
 use crate::fields::managed::Managed;
 use crate::object::{self, meta, meta_str, set_meta};
@@ -35,7 +35,7 @@ impl Store {
         let stored = self.existing(resource, &key)?;
         let old = shown(resource, &stored);
         let mut new = patched(kind, resource, &old, &request.body)?;
-        let warnings = decode(resource, &mut new, options)?;
+        let warnings = decode(resource, &mut new, &[], options)?;
         set_namespace(resource, target.namespace.as_deref(), &mut new)?;
         let change = Change {
             resource,
@@ -59,7 +59,11 @@ impl Store {
         let resource = &target.resource;
         let subresource = target.subresource.as_deref().unwrap_or_default();
         require_manager(request)?;
-        let mut config = read_yaml(&request.body)?;
+        let Sent {
+            object: mut config,
+            faults,
+        } = read_yaml(&request.body)?;
+        refuse_strictly(resource, &faults, options)?;
         if meta(&config)
             .get("managedFields")
             .is_some_and(|m| m.as_array().is_none_or(|l| !l.is_empty()))
@@ -92,7 +96,7 @@ impl Store {
         let of = resource.schema.root();
         let (new, own) = own.apply(&old, &config, &manager, of, options.force, &options.now)?;
         let mut new = new.unwrap_or_else(|| old.clone());
-        let warnings = decode(resource, &mut new, options)?;
+        let warnings = decode(resource, &mut new, &[], options)?;
         set_managed(&mut new, &own);
         let mut change = Change {
             resource,
@@ -136,7 +140,7 @@ impl Store {
             &options.now,
         )?;
         let mut new = config.clone();
-        let warnings = decode(resource, &mut new, options)?;
+        let warnings = decode(resource, &mut new, &[], options)?;
         self.prepare_new(resource, &mut new, options);
         set_managed(&mut new, &own);
         self.store_new(resource, new, options, warnings)
@@ -152,11 +156,27 @@ fn patched(
     if kind == PatchKind::Json {
         return apply_json(old, body);
     }
-    let patch = read_yaml(body)?;
+    let patch = read_yaml(body)?.object;
     Ok(match kind {
         PatchKind::Strategic => strategic::merge(old, &patch, resource.schema.root()),
         _ => merge(old, &patch),
     })
+}
+
+/// A configuration with keys written twice is refused when the client wants it strict.
+fn refuse_strictly(
+    resource: &Resource,
+    faults: &[String],
+    options: &WriteOptions,
+) -> Result<(), ApiError> {
+    if faults.is_empty() || options.validation != FieldValidation::Strict {
+        return Ok(());
+    }
+    let (kind, version) = (&resource.kind, &resource.version);
+    let faults = faults.join(", ");
+    Err(ApiError::bad_request(format!(
+        "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {faults}"
+    )))
 }
 
 fn require_manager(request: &ApiRequest) -> Result<(), ApiError> {

@@ -71,7 +71,7 @@ impl Store {
         let wanted = match request.method {
             Method::Patch => match PatchKind::of(&request.content_type, true)? {
                 PatchKind::Json => apply_json(&scale, &request.body)?,
-                _ => merge(&scale, &read_yaml(&request.body)?),
+                _ => merge(&scale, &read_yaml(&request.body)?.object),
             },
             _ => read_body(request)?,
         };

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::create::{Written, set_managed, set_namespace};
 use super::lookup::{in_version, shown, to_stored};
-use super::write::{WriteOptions, decode, validate_object};
+use super::write::{Sent, WriteOptions, decode, validate_object};
 use super::{ObjectKey, Store};
 use crate::error::{ApiError, FieldError};
 use crate::fields::managed::{Managed, Manager, same_but_times};
@@ -31,13 +31,14 @@ impl Store {
     pub(super) fn replace(
         &mut self,
         target: &ObjectTarget,
-        mut object: Value,
+        sent: Sent,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
         let resource = &target.resource;
         let key = target.key()?;
         let subresource = target.subresource.as_deref().unwrap_or_default();
-        let warnings = decode(resource, &mut object, options)?;
+        let Sent { mut object, faults } = sent;
+        let warnings = decode(resource, &mut object, &faults, options)?;
         set_namespace(resource, target.namespace.as_deref(), &mut object)?;
         let name = object::name(&object);
         if name.is_empty() {
@@ -55,7 +56,8 @@ impl Store {
         let bare =
             meta_str(&object, "resourceVersion").is_empty() && object::uid(&object).is_empty();
         if missing && bare && resource.allows_create_on_update() {
-            return self.create(resource, target.namespace.as_deref(), object, options);
+            let sent = Sent::from(object);
+            return self.create(resource, target.namespace.as_deref(), sent, options);
         }
         let stored = self.existing(resource, &key)?;
         let old = shown(resource, &stored);

@@ -1,15 +1,15 @@
 //! What all writes share: reading the body, options, pruning, defaults and validation.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{format_time, metadata};
 use crate::builtin::defaults;
-use crate::error::{ApiError, FieldError, media_types};
-use crate::fields::declared::undeclared;
+use crate::error::{ApiError, FieldError, Subject, media_types};
+use crate::fields::declared;
 use crate::fields::managed::{Manager, Operation};
 use crate::object::{meta_mut, meta_str, name, text_at};
 use crate::registry::Resource;
-use crate::request::ApiRequest;
+use crate::request::{ApiRequest, Method};
 use crate::schema::{default, list_types, prune, validate};
 use jiff::Timestamp;
 
@@ -42,14 +42,14 @@ pub struct WriteOptions {
 impl WriteOptions {
     /// Reads the query parameters.
     pub fn read(request: &ApiRequest, now: Timestamp) -> Result<Self, ApiError> {
+        let mut faults = Vec::new();
         let dry_run = match request.param("dryRun") {
             None | Some("") => false,
             Some("All") => true,
             Some(other) => {
-                let message = format!(
-                    "Invalid value: [\"{other}\"]: dryRun: Unsupported value: supported values: \"All\""
-                );
-                return Err(ApiError::bad_request(message));
+                let all = ["\"All\"".to_owned()];
+                faults.push(FieldError::not_supported("dryRun", &json!([other]), &all));
+                false
             }
         };
         let validation = match request.param("fieldValidation") {
@@ -57,12 +57,21 @@ impl WriteOptions {
             None | Some("" | "Warn") => FieldValidation::Warn,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                let message = format!(
-                    "fieldValidation: Unsupported value: \"{other}\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
-                );
-                return Err(ApiError::bad_request(message));
+                let all = ["\"\"", "\"Ignore\"", "\"Strict\"", "\"Warn\""].map(str::to_owned);
+                faults.push(FieldError::not_supported(
+                    "fieldValidation",
+                    &other.into(),
+                    &all,
+                ));
+                FieldValidation::Warn
             }
         };
+        faults.extend(manager_fault(
+            request.param("fieldManager").unwrap_or_default(),
+        ));
+        if !faults.is_empty() {
+            return Err(ApiError::invalid(options_of(request.method), "", &faults));
+        }
         Ok(Self {
             dry_run,
             manager: request.field_manager(),
@@ -92,13 +101,58 @@ impl WriteOptions {
     }
 }
 
+/// What is wrong with the name of a field manager.
+fn manager_fault(name: &str) -> Option<FieldError> {
+    const LIMIT: u64 = 128;
+    if name.len() as u64 > LIMIT {
+        return Some(FieldError::too_long("fieldManager", LIMIT));
+    }
+    name.chars().any(char::is_control).then(|| {
+        let detail = "should only contain printable characters";
+        FieldError::invalid("fieldManager", &name.into(), detail)
+    })
+}
+
+/// The kind of the options of a verb, for errors about them.
+pub fn options_of(method: Method) -> Subject<'static> {
+    let kind = match method {
+        Method::Post => "CreateOptions",
+        Method::Put => "UpdateOptions",
+        Method::Patch => "PatchOptions",
+        Method::Delete => "DeleteOptions",
+        Method::Get | Method::Head => "ListOptions",
+    };
+    Subject {
+        group: "meta.k8s.io",
+        kind,
+    }
+}
+
+/// An object as a client sent it.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// The object.
+    pub object: Value,
+    /// What a strict reader objects to in the text itself: keys written twice.
+    pub faults: Vec<String>,
+}
+
+impl From<Value> for Sent {
+    fn from(object: Value) -> Self {
+        Self {
+            object,
+            faults: Vec::new(),
+        }
+    }
+}
+
 /// Reads a body that is not an object of a custom kind.
 pub fn read_body(request: &ApiRequest) -> Result<Value, ApiError> {
-    read_body_of(request, false)
+    read_body_of(request, false).map(|sent| sent.object)
 }
 
 /// Reads a JSON or YAML body as an object; protobuf only for built-in kinds.
-pub fn read_body_of(request: &ApiRequest, custom: bool) -> Result<Value, ApiError> {
+pub fn read_body_of(request: &ApiRequest, custom: bool) -> Result<Sent, ApiError> {
     let media = request
         .content_type
         .split(';')
@@ -108,7 +162,7 @@ pub fn read_body_of(request: &ApiRequest, custom: bool) -> Result<Value, ApiErro
     match media {
         "" | "application/json" => read_json(&request.body),
         "application/yaml" => read_yaml(&request.body),
-        PROTOBUF if !custom => read_protobuf(&request.body),
+        PROTOBUF if !custom => read_protobuf(&request.body).map(Sent::from),
         _ => Err(ApiError::unsupported_media_type(media_types(custom))),
     }
 }
@@ -122,44 +176,68 @@ fn read_protobuf(body: &[u8]) -> Result<Value, ApiError> {
 }
 
 /// Reads a JSON body.
-pub fn read_json(body: &[u8]) -> Result<Value, ApiError> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
+pub fn read_json(body: &[u8]) -> Result<Sent, ApiError> {
+    let mut twice = Vec::new();
+    let object = crate::decode::read(body, &mut twice).map_err(|error| {
+        let why = crate::decode::go_syntax_error(body, &error);
         ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type object): {error}"
+            "couldn't get version/kind; json parse error: {why}"
         ))
     })?;
-    match value.is_object() {
-        true => Ok(value),
-        false => Err(ApiError::bad_request(
-            "the object provided is unrecognized (must be of type object)",
-        )),
+    check_object(&object)?;
+    let faults = twice
+        .iter()
+        .map(|path| format!("duplicate field \"{path}\""))
+        .collect();
+    Ok(Sent { object, faults })
+}
+
+fn check_object(value: &Value) -> Result<(), ApiError> {
+    if value.is_object() {
+        return Ok(());
     }
+    let is = crate::schema::decode::json_type(value);
+    Err(ApiError::bad_request(format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {is} into Go value of type struct {{ \
+         APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )))
 }
 
 /// Reads a YAML (or JSON) body.
-pub fn read_yaml(body: &[u8]) -> Result<Value, ApiError> {
-    if let Ok(value) = serde_json::from_slice::<Value>(body)
-        && value.is_object()
+pub fn read_yaml(body: &[u8]) -> Result<Sent, ApiError> {
+    if body.trim_ascii_start().starts_with(b"{")
+        && let Ok(sent) = read_json(body)
     {
-        return Ok(value);
+        return Ok(sent);
     }
     let text = std::str::from_utf8(body)
-        .map_err(|_| ApiError::bad_request("the body is not valid UTF-8"))?;
-    let value: Value = serde_saphyr::from_str(text)
-        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
-    match value.is_object() {
-        true => Ok(value),
-        false => Err(ApiError::bad_request(
-            "the object provided is unrecognized (must be of type object)",
-        )),
-    }
+        .map_err(|_| ApiError::bad_request("error decoding YAML: yaml: invalid UTF-8"))?;
+    let bad = |error: &dyn std::fmt::Display| {
+        ApiError::bad_request(format!("error decoding YAML: {error}"))
+    };
+    let strict = serde_saphyr::from_str::<Value>(text);
+    let (object, faults) = match strict {
+        Ok(object) => (object, Vec::new()),
+        Err(error) => {
+            // Keys written twice are no reason to refuse, unless the client wants it so: the last one counts.
+            let lenient = serde_saphyr::options! {
+                duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+            };
+            let object = serde_saphyr::from_str_with_options::<Value>(text, lenient)
+                .map_err(|_| bad(&error))?;
+            (object, vec![format!("yaml: unmarshal errors: {error}")])
+        }
+    };
+    check_object(&object)?;
+    Ok(Sent { object, faults })
 }
 
-/// Checks kind and version, fills them in where they are missing, prunes unknown fields and adds defaults.
-/// Returns the warnings.
+/// Checks kind and version, fills them in where they are missing, prunes unknown fields and adds defaults. `faults`
+/// are those of the text the object was read from. Returns the warnings.
 pub fn decode(
     resource: &Resource,
     object: &mut Value,
+    faults: &[String],
     options: &WriteOptions,
 ) -> Result<Vec<String>, ApiError> {
     check_kind(resource, object)?;
@@ -173,7 +251,7 @@ pub fn decode(
     if let Some(meta) = meta_mut(object) {
         defaults::tidy_metadata(meta);
     }
-    let warnings = report_unknown(resource, &unknown, options.validation)?;
+    let warnings = report_unknown(resource, faults, &unknown, options.validation)?;
     if resource.schema.is_custom() {
         default::apply_defaults(object, resource.schema.root_value());
         drop_metadata_nulls(object);
@@ -186,10 +264,7 @@ pub fn decode(
 /// Checks the configuration of an apply: nothing is added to it and nothing dropped from it.
 pub fn check_config(resource: &Resource, config: &mut Value) -> Result<(), ApiError> {
     check_kind(resource, config)?;
-    if !resource.schema.is_custom() {
-        check_types(resource, config)?;
-    }
-    let faults = undeclared(config, resource.schema.root());
+    let faults = declared::faults(config, resource.schema.root());
     if faults.is_empty() {
         return Ok(());
     }
@@ -213,13 +288,14 @@ fn drop_metadata_nulls(object: &mut Value) {
 
 fn report_unknown(
     resource: &Resource,
+    faults: &[String],
     unknown: &[String],
     validation: FieldValidation,
 ) -> Result<Vec<String>, ApiError> {
-    let texts: Vec<String> = unknown
+    let unknown = unknown
         .iter()
-        .map(|path| format!("unknown field \"{path}\""))
-        .collect();
+        .map(|path| format!("unknown field \"{path}\""));
+    let texts: Vec<String> = faults.iter().cloned().chain(unknown).collect();
     match validation {
         FieldValidation::Strict if !texts.is_empty() => {
             let (kind, version) = (&resource.kind, &resource.version);
@@ -309,7 +385,7 @@ pub fn validate_object(
     if resource.custom {
         validate_custom(resource, old, object, &mut errors);
     } else {
-        errors.extend(metadata::validate_builtin(resource, old, object));
+        errors.extend(crate::builtin::rules::check(resource, old, object));
     }
     match errors.is_empty() {
         true => Ok(()),

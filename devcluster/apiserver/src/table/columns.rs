@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{age, workloads};
+use super::{age, others, workloads};
 use crate::builtin::definitions::definition;
 use crate::jsonpath::Path;
 use crate::object::{at, meta, text_at};
@@ -161,8 +161,8 @@ pub fn builtin(group: &str, kind: &str) -> Vec<Column> {
     let before_age = match (group, kind) {
         ("" | "events.k8s.io", "Event") => return event_columns(),
         (
-            "apiextensions.k8s.io" | "rbac.authorization.k8s.io",
-            "CustomResourceDefinition" | "Role" | "ClusterRole",
+            "" | "apiextensions.k8s.io" | "rbac.authorization.k8s.io",
+            "CustomResourceDefinition" | "LimitRange" | "Role" | "ClusterRole",
         ) => {
             let created = Column::new("Created At", |o, _| {
                 meta(o)
@@ -180,6 +180,7 @@ pub fn builtin(group: &str, kind: &str) -> Vec<Column> {
     columns.extend(before_age);
     columns.push(age_column());
     columns.extend(workloads::after_age(kind));
+    columns.extend(others::after_age(group, kind));
     columns
 }
 
@@ -270,7 +271,7 @@ fn simple_columns(group: &str, kind: &str) -> Vec<Column> {
             )
             .of_type("integer"),
         ],
-        _ => Vec::new(),
+        _ => others::before_age(group, kind),
     }
 }
 

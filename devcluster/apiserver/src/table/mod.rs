@@ -2,6 +2,7 @@
 
 pub mod age;
 pub mod columns;
+mod others;
 mod workloads;
 
 use jiff::Timestamp;

@@ -1,13 +1,16 @@
 //! CustomResourceDefinitions: defaults, validation, and the resources they define.
 
+mod validate;
+
 use serde_json::{Value, json};
 
-use crate::error::FieldError;
 use crate::jsonpath::Path;
-use crate::object::{at, default_at, name, text_at};
+use crate::object::{at, default_at, text_at};
 use crate::registry::{Resource, ScalePaths};
-use crate::schema::{Schema, structural};
+use crate::schema::Schema;
 use crate::table::columns;
+
+pub use validate::{validate, validate_change};
 
 /// The finalizer that holds a definition until its objects are gone.
 pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -44,73 +47,6 @@ fn versions(object: &Value) -> &[Value] {
 
 fn version_schema(version: &Value) -> Option<&Value> {
     at(version, &["schema", "openAPIV3Schema"])
-}
-
-/// Findings about a definition.
-pub fn validate(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let group = text_at(object, &["spec", "group"]);
-    let plural = text_at(object, &["spec", "names", "plural"]);
-    let expected = format!("{plural}.{group}");
-    if name(object) != expected {
-        let detail = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(FieldError::invalid(
-            "metadata.name",
-            &name(object).into(),
-            detail,
-        ));
-    }
-    for path in [
-        ["spec", "group"].as_slice(),
-        &["spec", "names", "plural"],
-        &["spec", "names", "kind"],
-    ] {
-        if text_at(object, path).is_empty() {
-            errors.push(FieldError::required(path.join("."), ""));
-        }
-    }
-    let scope = text_at(object, &["spec", "scope"]);
-    if !matches!(scope, "Namespaced" | "Cluster") {
-        let supported = ["\"Cluster\"".to_owned(), "\"Namespaced\"".to_owned()];
-        errors.push(FieldError::not_supported(
-            "spec.scope",
-            &scope.into(),
-            &supported,
-        ));
-    }
-    let list = versions(object);
-    let stored = list
-        .iter()
-        .filter(|v| v.get("storage") == Some(&Value::Bool(true)))
-        .count();
-    if stored != 1 {
-        let detail = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid(
-            "spec.versions",
-            &json!(list.len()),
-            detail,
-        ));
-    }
-    errors.extend(validate_schemas(list));
-    errors
-}
-
-/// One schema shared by all versions is reported at the place the original keeps it.
-fn validate_schemas(list: &[Value]) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let first = list.first().and_then(version_schema);
-    let shared = first.is_some() && list.iter().all(|v| version_schema(v) == first);
-    if let (true, Some(schema)) = (shared, first) {
-        return structural::check(schema, "spec.validation.openAPIV3Schema");
-    }
-    for (index, version) in list.iter().enumerate() {
-        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
-        match version_schema(version) {
-            Some(schema) => errors.extend(structural::check(schema, &path)),
-            None => errors.push(FieldError::required(path, "schemas are required")),
-        }
-    }
-    errors
 }
 
 /// The conditions and names of an accepted definition.
