@@ -108,7 +108,7 @@ pub fn run(options: RunOptions) -> ExitCode {
 fn init_logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("DPF_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,kube_runtime=error"));
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,kube_client=off,kube_runtime=error"));
     let ansi = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
