@@ -35,7 +35,15 @@ impl Listener {
     /// # Errors
     /// When the system has no port left.
     pub async fn bind() -> std::io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::bind_to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Binds this address.
+    ///
+    /// # Errors
+    /// When it is in use.
+    pub async fn bind_to(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }

@@ -7,12 +7,12 @@ use crate::machines::DpuCluster;
 use crate::servers::Listener;
 use crate::world::{self, Host};
 use crate::{agent, argocd, charts, daemonsets, images, kubelet, machines};
-use dpf_apiserver::{ApiServer, Listening, Tls, Token};
+use dpf_apiserver::{ApiServer, Audit, Listening, Tls, Token};
 use kube::Client;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,8 @@ pub struct Options {
     pub dpus: u16,
     /// Directory of the kubeconfigs; it is created.
     pub dir: PathBuf,
+    /// Whether every request that asks for a change is written to `host.audit` and `dpu.audit` in the directory.
+    pub audit: bool,
 }
 
 impl Options {
@@ -41,6 +43,7 @@ impl Options {
         Self {
             dpus: 4,
             dir: dir.into(),
+            audit: false,
         }
     }
 }
@@ -106,7 +109,14 @@ pub struct DevCluster {
     pub host_url: String,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    listening: [Listening; 2],
+    listening: BTreeMap<Side, Listening>,
+}
+
+/// The two clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Management,
+    Dpu,
 }
 
 impl DevCluster {
@@ -114,7 +124,14 @@ impl DevCluster {
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         self.tasks.shutdown().await;
-        for listening in self.listening {
+        for listening in self.listening.into_values() {
+            listening.stop().await;
+        }
+    }
+
+    /// Closes the API server of the DPU cluster to everybody outside this process: its address answers no more.
+    pub async fn close_dpu_cluster(&mut self) {
+        if let Some(listening) = self.listening.remove(&Side::Dpu) {
             listening.stop().await;
         }
     }
@@ -130,8 +147,8 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     write(&options.dir.join(".gitignore"), "*\n").await?;
-    let host = Cluster::start("management cluster", options.dir.join("host.kubeconfig")).await?;
-    let dpu = Cluster::start("DPU cluster", options.dir.join("dpu.kubeconfig")).await?;
+    let host = Cluster::start("management cluster", &options, "host").await?;
+    let dpu = Cluster::start("DPU cluster", &options, "dpu").await?;
     let http = reqwest::Client::builder().no_proxy().build()?;
 
     let image_faults = ImageFaults::default();
@@ -192,7 +209,10 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
         host_url: host.listening.url(),
         stop,
         tasks,
-        listening: [host.listening, dpu.listening],
+        listening: BTreeMap::from([
+            (Side::Management, host.listening),
+            (Side::Dpu, dpu.listening),
+        ]),
     })
 }
 
@@ -205,13 +225,19 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(what: &'static str, path: PathBuf) -> Result<Self, StartError> {
+    async fn start(what: &'static str, options: &Options, name: &str) -> Result<Self, StartError> {
+        let path = options.dir.join(name).with_extension("kubeconfig");
+        let audit = match options.audit {
+            true => Some(audit(&path.with_extension("audit")).await?),
+            false => None,
+        };
         let token = secret()?;
         let server = ApiServer::new(dpf_apiserver::Options {
             tokens: vec![Token::admin(token.clone())],
             anonymous: false,
             // There are kubelets here.
             immediate_pod_deletion: false,
+            audit,
             ..dpf_apiserver::Options::default()
         });
         let client = Client::new(server.service(), "default");
@@ -234,6 +260,26 @@ impl Cluster {
 async fn listen(what: &'static str) -> Result<Listener, StartError> {
     let listener = Listener::bind().await;
     listener.map_err(|source| StartError::Listen { what, source })
+}
+
+/// Writes a JSON line per record.
+async fn audit(path: &Path) -> Result<Audit, StartError> {
+    let failed = |source| StartError::WriteFile {
+        path: path.to_owned(),
+        source,
+    };
+    write(path, "").await?;
+    let file = std::fs::OpenOptions::new().append(true).open(path);
+    let file = std::sync::Mutex::new(file.map_err(failed)?);
+    let path = path.to_owned();
+    Ok(Audit::new(move |record| {
+        let mut line = serde_json::to_string(&record).unwrap_or_default();
+        line.push('\n');
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = std::io::Write::write_all(&mut *file, line.as_bytes()) {
+            tracing::warn!("failed to write {}: {error}", path.display());
+        }
+    }))
 }
 
 /// Writes a file that only its owner may read, and the directories above it.

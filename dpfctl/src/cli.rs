@@ -155,6 +155,9 @@ pub struct UpArgs {
     /// How long to wait for Ready, for example 60s or 5m.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
+    /// Write who asked for which change to host.audit and dpu.audit in the directory, a JSON object per line.
+    #[arg(long)]
+    pub audit: bool,
     /// Start the servers and the simulation without the controller manager, to run it elsewhere.
     #[arg(long)]
     pub no_host: bool,

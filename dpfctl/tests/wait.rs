@@ -36,7 +36,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
             dpus: 0,
-            dir: directory.path().to_owned(),
+            ..Options::new(directory.path())
         };
         let cluster = dpf_devcluster::start(options).await.unwrap();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/producer-consumer");

@@ -1,6 +1,6 @@
 //! The command line of `dpf-host`.
 
-use crate::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown};
+use crate::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown, identify};
 use crate::{manager, registry};
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -184,7 +184,7 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
 }
 
 async fn connect(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let kubeconfig =
                 Kubeconfig::read_from(path).with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
@@ -196,6 +196,7 @@ async fn connect(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<Client>
             .await
             .context("no cluster to talk to: pass --kubeconfig, set KUBECONFIG, or run in a pod with a ServiceAccount")?,
     };
+    identify(&mut config);
     Client::try_from(config).context("failed to prepare the client of the management cluster")
 }
 

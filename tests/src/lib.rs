@@ -10,10 +10,11 @@
 //! # Ok(()) }
 //! ```
 
+pub mod audit;
 pub mod journal;
 pub mod registry;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
@@ -115,12 +116,21 @@ impl Demo {
     /// # Errors
     /// When it ends or does not answer in time; the message has what it printed.
     pub async fn start(apply: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(&[], apply).await
+    }
+
+    /// Like [`start`](Self::start), with further arguments of `dpfctl dev up`.
+    ///
+    /// # Errors
+    /// When it ends or does not answer in time; the message has what it printed.
+    pub async fn start_with(arguments: &[&str], apply: &[&str]) -> anyhow::Result<Self> {
         let dir = TempDir::new()?;
         let log = std::fs::File::create(dir.path().join("dpfctl.log"))?;
         let mut command = Command::new(binary("dpfctl")?);
         command
             .args(["dev", "up", "--dpus", "4", "--dir"])
-            .arg(dir.path().join("dev"));
+            .arg(dir.path().join("dev"))
+            .args(arguments);
         for path in apply {
             command.args(["--apply", path]);
         }
@@ -172,6 +182,24 @@ impl Demo {
             .trim()
             .parse()
             .ok()
+    }
+
+    /// Kills the controller manager as a crash would, and waits until another process runs.
+    ///
+    /// # Errors
+    /// When there is none, or it does not come back.
+    pub async fn restart_host(&self) -> anyhow::Result<()> {
+        let pid = self.host_pid().context("no host.pid")?;
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()?;
+        ensure!(killed.success(), "kill failed");
+        eventually("the host runs again", || async {
+            let now = self.host_pid().context("no host.pid")?;
+            ensure!(now != pid, "still {now}");
+            Ok(())
+        })
+        .await
     }
 
     /// A client of the management cluster.

@@ -27,6 +27,7 @@
 //! ```
 
 mod accept;
+mod audit;
 mod auth;
 mod body;
 mod builtin;
@@ -55,6 +56,7 @@ mod server;
 mod store;
 mod table;
 
+pub use audit::{Audit, AuditRecord};
 pub use listen::{ListenError, Listening, Tls};
 pub use options::{Clock, Options, Token};
 pub use server::{ApiServer, ApiService, Body, BoxError};

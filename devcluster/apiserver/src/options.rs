@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::audit::Audit;
+
 /// A bearer token and the user it stands for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
@@ -90,6 +92,8 @@ pub struct Options {
     pub seed: u64,
     /// The clock.
     pub clock: Clock,
+    /// Is told of every request that asks for a change.
+    pub audit: Option<Audit>,
 }
 
 impl Default for Options {
@@ -107,6 +111,7 @@ impl Default for Options {
             immediate_pod_deletion: true,
             seed: std::hash::RandomState::new().build_hasher().finish(),
             clock: Clock::new(Timestamp::now),
+            audit: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::watch as signal;
 use tokio::time::{Instant, Interval};
 
+use crate::audit::AuditRecord;
 use crate::auth::identity::{Caller, Impersonation, User};
 use crate::body::Pieces;
 use crate::error::ApiError;
@@ -125,12 +126,26 @@ impl ApiServer {
     fn handle(&self, request: &ApiRequest) -> Reply {
         let now = self.now();
         let mut store = self.store();
+        let before = store.revision();
         let (reply, _) = store.handle(request, now);
+        let changed = store.revision() != before;
         if self.inner.options.automatic_jobs {
             store.settle(now);
         }
         self.announce(&store);
+        drop(store);
+        self.record(request, &reply, changed, now);
         reply
+    }
+
+    /// Tells the audit, if there is one.
+    fn record(&self, request: &ApiRequest, reply: &Reply, changed: bool, now: Timestamp) {
+        let (Some(audit), Reply::Response(response)) = (&self.inner.options.audit, reply) else {
+            return;
+        };
+        if let Some(record) = AuditRecord::of(request, response.status, changed, now) {
+            audit.take(record);
+        }
     }
 
     fn watch_body(&self, plan: WatchPlan) -> Body {

@@ -40,6 +40,7 @@ pub async fn up(arguments: UpArgs, colour: bool) -> anyhow::Result<ExitCode> {
     let options = dpf_devcluster::Options {
         dpus: arguments.dpus,
         dir: arguments.dir.clone(),
+        audit: arguments.audit,
     };
     let cluster = tokio::select! {
         started = dpf_devcluster::start(options) => started?,

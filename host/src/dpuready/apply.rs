@@ -51,6 +51,7 @@ pub(super) async fn release(
         Err(error) => Err(ReadyError::Release {
             name: format!("{namespace}/{name}"),
             message: explain(&error),
+            conflict: matches!(&error, kube::Error::Api(status) if status.code == 409),
         }),
     }
 }

@@ -5,7 +5,7 @@ mod observe;
 
 use crate::fanout::FanOutError;
 use crate::kit::remote::{self, Feed, Remote};
-use crate::kit::{Classified, Context, Next, Retry, Shutdown, run as run_controller};
+use crate::kit::{CONFLICT, Classified, Context, Next, Retry, Shutdown, run as run_controller};
 use dpf_api::conditions::dpunodemaintenance;
 use dpf_api::keys::labels;
 use dpf_api::provisioning::{Dpu, DpuNodeMaintenance};
@@ -48,6 +48,8 @@ pub enum ReadyError {
         name: String,
         /// What the API server said.
         message: String,
+        /// Whether somebody else wrote first.
+        conflict: bool,
     },
 }
 
@@ -59,6 +61,7 @@ impl Classified for ReadyError {
         match self {
             Self::Read { .. } => "ReadFailed",
             Self::Clusters(error) => error.reason(),
+            Self::Release { conflict: true, .. } => CONFLICT,
             Self::Release { .. } => "ReleaseFailed",
         }
     }

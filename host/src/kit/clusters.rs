@@ -1,6 +1,7 @@
 //! Clients of the DPU clusters, made from the kubeconfig Secrets that DPUCluster objects name.
 
 use super::failure::{Classified, Retry};
+use hyper::header::{HeaderValue, USER_AGENT};
 use k8s_openapi::api::core::v1::Secret;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -156,6 +157,12 @@ impl DpuClusters {
     }
 }
 
+/// Lets the audit of an API server tell these requests from others.
+pub fn identify(config: &mut Config) {
+    let name = HeaderValue::from_static(concat!("dpf-host/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, name));
+}
+
 /// The error names what is wrong without quoting the kubeconfig, which holds credentials.
 async fn connect(kubeconfig: &str) -> Result<(Client, Kubeconfig), String> {
     let parsed =
@@ -164,6 +171,7 @@ async fn connect(kubeconfig: &str) -> Result<(Client, Kubeconfig), String> {
         .await
         .map_err(|_| "it has no usable context".to_owned())?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    identify(&mut config);
     config.read_timeout = Some(READ_TIMEOUT);
     let client =
         Client::try_from(config).map_err(|_| "its certificates cannot be used".to_owned())?;

@@ -29,12 +29,24 @@ pub trait Classified: std::error::Error {
 pub fn explain(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        other => super::runner::chain(other),
+        other => in_one_line(other),
     }
 }
 
-/// An error and its causes in one line, in words for a condition.
+/// An error and all its causes in one line, joined by colons: for conditions and logs.
 #[must_use]
 pub fn in_one_line(error: &dyn std::error::Error) -> String {
-    super::runner::chain(error)
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>() {
+            // Its own text repeats the message and adds the whole answer.
+            text.push_str(&status.message);
+            break;
+        }
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

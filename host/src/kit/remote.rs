@@ -204,6 +204,13 @@ where
         self
     }
 
+    /// Reports a change only when this changes.
+    #[must_use]
+    pub fn only_changes_of(mut self, fingerprint: fn(&K) -> Option<u64>) -> Self {
+        self.fingerprint = fingerprint;
+        self
+    }
+
     /// Keeps the objects; a reference is sent after the store has the change.
     #[must_use]
     pub fn stored(mut self) -> (Self, Store<K>) {
@@ -248,7 +255,8 @@ where
     }
 }
 
-fn hash_of(value: &impl Hash) -> u64 {
+/// A number that differs when the value does.
+pub fn hash_of(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

@@ -1,7 +1,7 @@
 //! The loop around a reconcile: back-off per object, one log line per failure, graceful end.
 
 use super::context::Context;
-use super::failure::{CONFLICT, Classified, Retry};
+use super::failure::{CONFLICT, Classified, Retry, in_one_line};
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -73,7 +73,7 @@ pub async fn run<K, F, E>(
             },
             move |object: Arc<K>, error: &E, _| {
                 let key = ObjectRef::from_obj(object.as_ref()).to_string();
-                let cause = chain(error);
+                let cause = in_one_line(error);
                 let kind = K::kind(&());
                 let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
                 let reason = error.reason();
@@ -93,7 +93,7 @@ pub async fn run<K, F, E>(
         )
         .for_each(|result| async move {
             if let Err(error @ kube::runtime::controller::Error::QueueError(_)) = result {
-                tracing::warn!(kind = %K::kind(&()), "watch failed and is restarted: {}", chain(&error));
+                tracing::warn!(kind = %K::kind(&()), "watch failed and is restarted: {}", in_one_line(&error));
             }
         });
     tokio::select! {
@@ -115,23 +115,6 @@ where
         tokio::time::sleep(GRACE).await;
         tracing::warn!(kind = %K::kind(&()), "a reconcile did not end within {GRACE:?} and is cancelled");
     }
-}
-
-/// `Display` of an error and all its sources, joined by colons.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>() {
-            // Its own text repeats the message and adds the whole answer.
-            text.push_str(&status.message);
-            break;
-        }
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Consecutive failures per object. Bounded by the number of objects that fail.
