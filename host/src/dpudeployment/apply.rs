@@ -1,22 +1,23 @@
 //! Carries out a plan: the only writer of this controller.
 
-use super::observe::{note, readiness};
-use crate::kit::{Context, WriteError, apply as write, delete, patch_metadata, remove_finalizer};
+use super::child::{Child, note, readiness};
+use crate::kit::{
+    Context, Kind, WriteError, add_finalizer, apply as apply_object, delete, patch_metadata,
+    remove_finalizer,
+};
 use dpf_api::keys::{finalizers, labels, managers};
 use dpf_api::provisioning::{Bfb, DpuFlavor, DpuSet};
-use dpf_api::svc::{DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceTemplate};
+use dpf_api::svc::{
+    DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface, DpuServiceTemplate,
+};
 use dpf_core::dpudeployment::build::service_owner;
 use dpf_core::dpudeployment::marks::mark_label;
 use dpf_core::dpudeployment::status::Readiness;
 use dpf_core::dpudeployment::{Action, ChildKind, DependencyKind, Observed};
-use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 
 /// Field manager of `spec.paused`, so that an apply without the field does not take it away from an older revision.
 const PAUSE_MANAGER: &str = "dpudeploymentcontroller-pause";
@@ -32,28 +33,30 @@ pub(super) struct Applied {
 /// Carries out the actions in order. An error does not stop the others, with one exception: once anything failed,
 /// nothing is deleted in this pass.
 pub(super) async fn apply(context: &Context, observed: &Observed, actions: Vec<Action>) -> Applied {
-    let mut applied = Applied {
-        errors: Vec::new(),
+    let mut errors = Vec::new();
+    let services = observed.services.iter();
+    let mut writer = Writer {
+        context,
+        observed,
+        uids: services
+            .filter_map(|s| Some((s.name_any(), s.uid()?)))
+            .collect(),
         readiness: readiness(observed),
     };
-    let mut uids: BTreeMap<String, String> = observed
-        .services
-        .iter()
-        .filter_map(|s| Some((s.name_any(), s.uid()?)))
-        .collect();
     for action in actions {
         let destructive = matches!(action, Action::Delete { .. } | Action::RemoveFinalizer);
-        if destructive && !applied.errors.is_empty() {
+        if destructive && !errors.is_empty() {
             continue;
         }
         let kind = kind_of(&action);
-        if let Err(error) =
-            apply_one(context, observed, action, &mut uids, &mut applied.readiness).await
-        {
-            applied.errors.push((kind, error.message()));
+        if let Err(error) = writer.carry_out(action).await {
+            errors.push((kind, error.message()));
         }
     }
-    applied
+    Applied {
+        errors,
+        readiness: writer.readiness,
+    }
 }
 
 fn kind_of(action: &Action) -> Option<ChildKind> {
@@ -72,114 +75,79 @@ fn kind_of(action: &Action) -> Option<ChildKind> {
     }
 }
 
-async fn apply_one(
-    context: &Context,
-    observed: &Observed,
-    action: Action,
-    uids: &mut BTreeMap<String, String>,
-    readiness: &mut Readiness,
-) -> Result<(), WriteError> {
-    let client = &context.client;
-    match action {
-        Action::AddFinalizer => {
-            crate::kit::add_finalizer(
-                client,
-                managers::DPUDEPLOYMENT,
-                &observed.deployment,
-                finalizers::DPUDEPLOYMENT,
-            )
-            .await?;
-        }
-        Action::RemoveFinalizer => {
-            remove_finalizer(
-                client,
-                managers::DPUDEPLOYMENT,
-                &observed.deployment,
-                finalizers::DPUDEPLOYMENT,
-            )
-            .await?;
-        }
-        Action::Mark { kind, name } => mark_any(context, observed, kind, &name, true).await?,
-        Action::Unmark { kind, name } => mark_any(context, observed, kind, &name, false).await?,
-        Action::Pause { service } => pause(context, observed, &service, true).await?,
-        Action::Unpause { service } => pause(context, observed, &service, false).await?,
-        Action::ApplyService(service) => {
-            let service = write(client, managers::DPUDEPLOYMENT, service.as_ref()).await?;
-            uids.extend(service.uid().map(|uid| (service.name_any(), uid)));
-            note(
-                readiness,
-                ChildKind::Service,
-                &service,
-                service
-                    .status
-                    .as_ref()
-                    .and_then(|s| s.conditions.as_deref()),
-            );
-        }
-        Action::ApplyInterface {
-            mut interface,
-            service,
-        } => {
-            let owners = interface.metadata.owner_references.get_or_insert_default();
-            if let Some(uid) = uids.get(&service)
-                && !owners.iter().any(|owner| owner.uid == *uid)
-            {
-                owners.push(service_owner(&service, uid));
+/// What one pass writes with, and what it learns while it writes.
+struct Writer<'a> {
+    context: &'a Context,
+    observed: &'a Observed,
+    /// Uids of the services, to make them owners of their interfaces.
+    uids: BTreeMap<String, String>,
+    readiness: Readiness,
+}
+
+impl Writer<'_> {
+    async fn carry_out(&mut self, action: Action) -> Result<(), WriteError> {
+        let client = &self.context.client;
+        let (manager, finalizer) = (managers::DPUDEPLOYMENT, finalizers::DPUDEPLOYMENT);
+        let deployment = &self.observed.deployment;
+        match action {
+            Action::AddFinalizer => add_finalizer(client, manager, deployment, finalizer)
+                .await
+                .map(|_| ()),
+            Action::RemoveFinalizer => {
+                remove_finalizer(client, manager, deployment, finalizer).await
             }
-            let interface = write(client, managers::DPUDEPLOYMENT, interface.as_ref()).await?;
-            let conditions = interface
-                .status
-                .as_ref()
-                .and_then(|s| s.conditions.as_deref());
-            note(readiness, ChildKind::Interface, &interface, conditions);
-        }
-        Action::ApplyChain(chain) => {
-            let chain = write(client, managers::DPUDEPLOYMENT, chain.as_ref()).await?;
-            note(
-                readiness,
-                ChildKind::Chain,
-                &chain,
-                chain.status.as_ref().and_then(|s| s.conditions.as_deref()),
-            );
-        }
-        Action::ApplySet(set) => {
-            let set = write(client, managers::DPUDEPLOYMENT, set.as_ref()).await?;
-            note(
-                readiness,
-                ChildKind::Set,
-                &set,
-                set.status.as_ref().and_then(|s| s.conditions.as_deref()),
-            );
-        }
-        Action::Delete { kind, name } => match kind {
-            ChildKind::Service => delete_named(context, &observed.services, &name).await?,
-            ChildKind::Interface => delete_named(context, &observed.interfaces, &name).await?,
-            ChildKind::Chain => {
-                delete_named::<DpuServiceChain>(context, &observed.chains, &name).await?
+            Action::Mark { kind, name } => {
+                mark_any(self.context, self.observed, kind, &name, true).await
             }
-            ChildKind::Set => delete_named::<DpuSet>(context, &observed.sets, &name).await?,
-        },
+            Action::Unmark { kind, name } => {
+                mark_any(self.context, self.observed, kind, &name, false).await
+            }
+            Action::Pause { service } => pause(self.context, self.observed, &service, true).await,
+            Action::Unpause { service } => {
+                pause(self.context, self.observed, &service, false).await
+            }
+            Action::ApplyService(service) => {
+                let service = self.write(service.as_ref()).await?;
+                self.uids
+                    .extend(service.uid().map(|uid| (service.name_any(), uid)));
+                Ok(())
+            }
+            Action::ApplyInterface {
+                mut interface,
+                service,
+            } => {
+                let owners = interface.metadata.owner_references.get_or_insert_default();
+                if let Some(uid) = self.uids.get(&service)
+                    && !owners.iter().any(|owner| owner.uid == *uid)
+                {
+                    owners.push(service_owner(&service, uid));
+                }
+                self.write(interface.as_ref()).await.map(|_| ())
+            }
+            Action::ApplyChain(chain) => self.write(chain.as_ref()).await.map(|_| ()),
+            Action::ApplySet(set) => self.write(set.as_ref()).await.map(|_| ()),
+            Action::Delete { kind, name } => match kind {
+                ChildKind::Service => self.delete::<DpuService>(&name).await,
+                ChildKind::Interface => self.delete::<DpuServiceInterface>(&name).await,
+                ChildKind::Chain => self.delete::<DpuServiceChain>(&name).await,
+                ChildKind::Set => self.delete::<DpuSet>(&name).await,
+            },
+        }
     }
-    Ok(())
-}
 
-fn find<'a, K: Resource>(objects: &'a [K], name: &str) -> Option<&'a K> {
-    objects
-        .iter()
-        .find(|object| object.meta().name.as_deref() == Some(name))
-}
+    /// Writes a child and notes how it is.
+    async fn write<K: Child>(&mut self, child: &K) -> Result<K, WriteError> {
+        let written = apply_object(&self.context.client, managers::DPUDEPLOYMENT, child).await?;
+        note(&mut self.readiness, &written);
+        Ok(written)
+    }
 
-async fn delete_named<K>(context: &Context, objects: &[K], name: &str) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned,
-{
-    match find(objects, name) {
-        Some(object) => delete(&context.client, object).await,
-        None => Ok(()),
+    async fn delete<K: Child>(&self, name: &str) -> Result<(), WriteError> {
+        let mut children = K::observed(self.observed).iter();
+        match children.find(|child| child.meta().name.as_deref() == Some(name)) {
+            Some(child) => delete(&self.context.client, child).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -229,19 +197,12 @@ async fn mark_any(
 }
 
 /// Puts or takes the mark of this deployment. The finalizer goes with the last mark of any deployment.
-async fn mark<K>(
+async fn mark<K: Kind>(
     context: &Context,
     observed: &Observed,
     name: &str,
     wanted: bool,
-) -> Result<(), WriteError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned,
-{
+) -> Result<(), WriteError> {
     let namespace = observed.deployment.namespace().unwrap_or_default();
     let label = mark_label(&namespace, &observed.deployment.name_any());
     let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);

@@ -4,14 +4,17 @@
 //! Conditions are patched last, also after an error.
 
 mod apply;
+mod child;
 mod consult;
 mod error;
 mod observe;
+mod wake;
 
+use crate::kit::remote::{self, Feed};
 use crate::kit::{Context, Next, Shutdown, add_finalizer, run as run_controller, write_status};
 use consult::Decision;
-use dpf_api::keys::{finalizers, managers};
-use dpf_api::provisioning::{Bfb, DpuFlavor, DpuSet};
+use dpf_api::keys::{finalizers, labels, managers};
+use dpf_api::provisioning::{Bfb, Dpu, DpuFlavor, DpuSet};
 use dpf_api::svc::{
     DpuDeployment, DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface,
     DpuServiceTemplate,
@@ -20,9 +23,8 @@ use dpf_core::dpudeployment::status::{Outcome, Readiness, observed_dependencies}
 use dpf_core::dpudeployment::{Action, Observed, conditions, plan_deletion};
 use error::Error;
 use kube::runtime::controller::Controller;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,21 +46,21 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
         .watches(
             Api::<Bfb>::all(client.clone()),
             config.clone(),
-            referring(&store, |deployment, name| {
+            wake::referring(&store, |deployment, name| {
                 deployment.spec.dpus.bfb.as_deref() == Some(name)
             }),
         )
         .watches(
             Api::<DpuFlavor>::all(client.clone()),
             config.clone(),
-            referring(&store, |deployment, name| {
+            wake::referring(&store, |deployment, name| {
                 deployment.spec.dpus.flavor.as_deref() == Some(name)
             }),
         )
         .watches(
             Api::<DpuServiceTemplate>::all(client.clone()),
             config.clone(),
-            referring(&store, |deployment, name| {
+            wake::referring(&store, |deployment, name| {
                 deployment
                     .spec
                     .services
@@ -69,7 +71,7 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
         .watches(
             Api::<DpuServiceConfiguration>::all(client.clone()),
             config,
-            referring(&store, |deployment, name| {
+            wake::referring(&store, |deployment, name| {
                 deployment
                     .spec
                     .services
@@ -77,29 +79,16 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
                     .any(|service| service.service_configuration == name)
             }),
         );
-    run_controller(controller, context, shutdown, reconcile).await;
-}
-
-/// Maps an object to the deployments of its namespace that refer to it.
-fn referring<K: Resource<DynamicType = ()>>(
-    store: &Store<DpuDeployment>,
-    refers: impl Fn(&DpuDeployment, &str) -> bool + Send + Sync + 'static,
-) -> impl Fn(K) -> Vec<ObjectRef<DpuDeployment>> + Send + Sync + 'static {
-    let store = store.clone();
-    move |object| {
-        let (namespace, name) = (
-            object.meta().namespace.as_deref(),
-            object.meta().name.as_deref().unwrap_or_default(),
-        );
-        store
-            .state()
-            .iter()
-            .filter(|deployment| {
-                deployment.metadata.namespace.as_deref() == namespace && refers(deployment, name)
-            })
-            .map(|deployment| ObjectRef::from_obj(deployment.as_ref()))
-            .collect()
-    }
+    let (sender, receiver) = remote::queue();
+    let dpus = Feed::new(Api::<Dpu>::all(client.clone()))
+        .labels(labels::OWNED_BY_DPUDEPLOYMENT)
+        .only_changes_of(wake::what_counts);
+    let dpus = dpus.run(shutdown.clone(), vec![sender], wake::owner_of);
+    let controller = controller.reconcile_on(receiver);
+    tokio::join!(
+        dpus,
+        run_controller(controller, context, shutdown, reconcile)
+    );
 }
 
 /// One pass. If it is cancelled, or the process dies, at any point, the next pass goes on from what the API holds: names
@@ -138,7 +127,7 @@ async fn roll_out(context: &Context, observed: Observed) -> Result<Next, Error> 
                 context,
                 &observed,
                 &Outcome::Invalid(&invalid),
-                &observe::readiness(&observed),
+                &child::readiness(&observed),
             )
             .await?;
             // Whatever mends this is watched: the deployment itself or something it refers to.
@@ -149,7 +138,7 @@ async fn roll_out(context: &Context, observed: Observed) -> Result<Next, Error> 
                 context,
                 &observed,
                 &Outcome::Rejected(&rejection),
-                &observe::readiness(&observed),
+                &child::readiness(&observed),
             )
             .await?;
             if !rejection.fault {
@@ -194,7 +183,7 @@ async fn delete(context: &Context, observed: &Observed) -> Result<Next, Error> {
         let outcome = Outcome::Deleting {
             report: &plan.report,
         };
-        write_conditions(context, observed, &outcome, &observe::readiness(observed)).await?;
+        write_conditions(context, observed, &outcome, &child::readiness(observed)).await?;
     }
     let applied = apply::apply(context, observed, plan.actions).await;
     match applied.errors.first() {

@@ -3,12 +3,9 @@
 use super::error::Error;
 use dpf_api::keys::labels::{OWNED_BY_DPUDEPLOYMENT, owner_value};
 use dpf_api::svc::DpuDeployment;
-use dpf_core::dpudeployment::ChildKind;
 use dpf_core::dpudeployment::marks::mark_label;
-use dpf_core::dpudeployment::status::{Readiness, child_ready};
 use dpf_core::dpudeployment::{Marked, Observed};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -115,57 +112,4 @@ impl Reader<'_> {
             source: Box::new(source),
         })
     }
-}
-
-/// Readiness of the children as they were read.
-pub(super) fn readiness(observed: &Observed) -> Readiness {
-    let mut readiness = Readiness::new();
-    for service in &observed.services {
-        note(
-            &mut readiness,
-            ChildKind::Service,
-            service,
-            service
-                .status
-                .as_ref()
-                .and_then(|s| s.conditions.as_deref()),
-        );
-    }
-    for interface in &observed.interfaces {
-        let conditions = interface
-            .status
-            .as_ref()
-            .and_then(|s| s.conditions.as_deref());
-        note(&mut readiness, ChildKind::Interface, interface, conditions);
-    }
-    for chain in &observed.chains {
-        note(
-            &mut readiness,
-            ChildKind::Chain,
-            chain,
-            chain.status.as_ref().and_then(|s| s.conditions.as_deref()),
-        );
-    }
-    for set in &observed.sets {
-        note(
-            &mut readiness,
-            ChildKind::Set,
-            set,
-            set.status.as_ref().and_then(|s| s.conditions.as_deref()),
-        );
-    }
-    readiness
-}
-
-/// Notes whether one child is ready.
-pub(super) fn note(
-    readiness: &mut Readiness,
-    kind: ChildKind,
-    child: &impl Resource,
-    conditions: Option<&[Condition]>,
-) {
-    let name = child.meta().name.clone().unwrap_or_default();
-    let ready = child.meta().deletion_timestamp.is_none()
-        && child_ready(conditions, child.meta().generation);
-    readiness.entry(kind).or_default().insert(name, ready);
 }
