@@ -11,8 +11,10 @@ mod support;
 
 use dpf_api::keys::{annotations, labels};
 use dpf_api::svc::LocalDependency;
+use dpf_core::dpudeployment::digest::chain_digest;
 use dpf_core::dpudeployment::{Observed, plan_deletion};
 use kube::ResourceExt;
+use std::collections::BTreeMap;
 use support::{carry_out, example, make_rest_ready, make_services_ready, pass, settle};
 
 /// The example, rolled out and ready.
@@ -341,6 +343,82 @@ fn objects_with_names_of_their_own_are_adopted_by_their_digest() {
     (observed.services, observed.interfaces, observed.sets) = serde_json::from_str(&text).unwrap();
     let plan = pass(&observed);
     assert!(plan.actions.is_empty(), "{:#?}", plan.actions);
+}
+
+/// The running example as DPF 25.10 leaves it: service IDs without digest, no label of the service on objects and pods, no
+/// security setting, the digest of the chain over the spec as it is written.
+fn left_by_25_10() -> Observed {
+    let mut observed = running();
+    let switches = &observed
+        .deployment
+        .spec
+        .service_chains
+        .as_ref()
+        .unwrap()
+        .switches;
+    let chain_digest = chain_digest(switches, &BTreeMap::new());
+    let mut text =
+        serde_json::to_value((&observed.services, &observed.interfaces, &observed.chains)).unwrap();
+    let mut ids = Vec::new();
+    for service in &observed.services {
+        let name = service.labels()[labels::DPUDEPLOYMENT_SERVICE].clone();
+        let id = format!("dpudeployment_{}_{name}", observed.deployment.name_any());
+        ids.push((service.spec.service_id.clone().unwrap(), id));
+    }
+    for service in text[0].as_array_mut().unwrap() {
+        service["spec"].as_object_mut().unwrap().remove("security");
+        let labels = service["spec"]["serviceDaemonSet"]["labels"].as_object_mut();
+        labels.unwrap().remove(labels::DPUDEPLOYMENT_SERVICE);
+    }
+    for kind in [0, 1] {
+        for object in text[kind].as_array_mut().unwrap() {
+            let labels = object["metadata"]["labels"].as_object_mut().unwrap();
+            labels.remove(labels::DPUDEPLOYMENT_SERVICE);
+        }
+    }
+    for chain in text[2].as_array_mut().unwrap() {
+        chain["metadata"]["annotations"][annotations::DPUSERVICECHAIN_VERSION] =
+            chain_digest.clone().into();
+    }
+    let mut text = text.to_string();
+    for (new, old) in ids {
+        text = text.replace(&new, &old);
+    }
+    (observed.services, observed.interfaces, observed.chains) =
+        serde_json::from_str(&text).unwrap();
+    observed
+}
+
+#[test]
+fn what_25_10_left_is_taken_over_without_a_write() {
+    let plan = pass(&left_by_25_10());
+    assert!(plan.actions.is_empty(), "{:#?}", plan.actions);
+}
+
+#[test]
+fn the_next_revision_of_what_25_10_left_is_a_new_one() {
+    let mut observed = left_by_25_10();
+    let before = names_of_services(&observed);
+    page(&mut observed, "producer", "later");
+    settle(&mut observed);
+    let after = names_of_services(&observed);
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    assert!(before.iter().all(|name| after.contains(name)), "{after:?}");
+    let newest = observed
+        .services
+        .iter()
+        .find(|s| !before.contains(&s.name_any()));
+    let newest = newest.unwrap();
+    assert_eq!(newest.labels()[labels::DPUDEPLOYMENT_SERVICE], "producer");
+    assert!(newest.spec.security.is_some());
+    assert!(
+        newest
+            .spec
+            .service_id
+            .as_ref()
+            .unwrap()
+            .starts_with("producer-consumer_producer_")
+    );
 }
 
 #[test]

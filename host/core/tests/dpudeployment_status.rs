@@ -20,7 +20,7 @@ use dpf_stage::{
     ChainRequest, ChainResponse, CheckRequest, Failure, Finding, MergeRequest, MergeResponse,
     Severity,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use std::collections::BTreeMap;
 use support::{NativeStages, example, now, pass};
 
@@ -323,4 +323,32 @@ fn the_status_says_which_dependencies_it_speaks_of() {
     assert_eq!(before[..5], after[..5]);
     assert_eq!(after[5].generation, Some(2));
     assert_ne!(after[5].digest, before[5].digest);
+}
+
+#[test]
+fn deletion_names_the_cluster_that_does_not_answer() {
+    let mut observed = support::example();
+    support::settle(&mut observed);
+    let condition = serde_json::json!([{
+        "type": "ServiceChainSetReconciled", "status": "False", "reason": "AwaitingDeletion",
+        "message": "0 objects still exist across all DPU clusters, and some clusters do not answer:\n* DPUCluster a/b: refused",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    let chain = &mut observed.chains[0];
+    chain.metadata.deletion_timestamp = Some(Time(now()));
+    chain.status =
+        Some(serde_json::from_value(serde_json::json!({"conditions": condition})).unwrap());
+    let name = chain.metadata.name.clone().unwrap();
+    let plan = plan_deletion(&observed);
+    let outcome = Outcome::Deleting {
+        report: &plan.report,
+    };
+    let list = shown(&observed, &outcome, &Readiness::new());
+    assert_eq!(
+        told(&list, "DPUServiceChainsReconciled").2,
+        format!(
+            "There are still 1 DPUServiceChains that are not completely deleted:\n* {name}: 0 objects still exist across \
+             all DPU clusters, and some clusters do not answer: DPUCluster a/b: refused"
+        )
+    );
 }

@@ -95,6 +95,9 @@ pub struct Report {
     pub desired: BTreeMap<ChildKind, BTreeSet<String>>,
     /// While deleting: how many children of a kind are left.
     pub remaining: Option<BTreeMap<ChildKind, usize>>,
+    /// While deleting: what the children that are left wait for, for example a DPU cluster that does not answer.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub remaining_wait_for: BTreeMap<ChildKind, Vec<String>>,
     /// Warnings of plugins.
     pub warnings: Vec<String>,
 }

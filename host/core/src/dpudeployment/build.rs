@@ -35,11 +35,16 @@ pub fn service_id(deployment: &str, service: &str, digest: &str) -> String {
     format!("{deployment}_{service}_{digest}")
 }
 
+/// Whether a service ID has the form that it had before the digest became part of it.
+pub(super) fn is_legacy(service_id: &str) -> bool {
+    service_id.starts_with(LEGACY_SERVICE_ID_PREFIX)
+}
+
 /// The service ID that an object keeps: its own while it is current, nothing when it becomes another revision.
 pub(super) fn current_service_id(running: &DpuService, case: &Case) -> Option<String> {
     let id = running.spec.service_id.clone()?;
     let keeps = match case {
-        Case::Current => id.starts_with(LEGACY_SERVICE_ID_PREFIX),
+        Case::Current => is_legacy(&id),
         Case::InPlace => false,
         Case::New => true,
     };
@@ -101,7 +106,7 @@ pub fn service_owner(name: &str, uid: &str) -> OwnerReference {
         name: name.to_owned(),
         uid: uid.to_owned(),
         controller: Some(false),
-        block_owner_deletion: Some(false),
+        block_owner_deletion: Some(true),
     }
 }
 
@@ -148,10 +153,13 @@ pub fn service(
     let mut pod_labels = daemon_set
         .and_then(|d| d.labels.clone())
         .unwrap_or_default();
-    pod_labels.insert(
-        labels::DPUDEPLOYMENT_SERVICE.to_owned(),
-        service.name.to_owned(),
-    );
+    let legacy = legacy_spec(revision);
+    if legacy.is_none_or(has_service_label) {
+        pod_labels.insert(
+            labels::DPUDEPLOYMENT_SERVICE.to_owned(),
+            service.name.to_owned(),
+        );
+    }
     interfaces.sort();
     let mut chart = service.template.spec.helm_chart.clone();
     chart.values = revision.values.clone().map(RawValues);
@@ -161,7 +169,7 @@ pub fn service(
         service_daemon_set: Some(ServiceDaemonSet {
             node_selector: Some(node_selector(validated, revision)),
             update_strategy: daemon_set.and_then(|d| d.update_strategy.clone()),
-            labels: Some(pod_labels),
+            labels: (!pod_labels.is_empty()).then_some(pod_labels),
             annotations: daemon_set.and_then(|d| d.annotations.clone()),
             resources: daemon_set.and_then(|d| d.resources.clone()),
         }),
@@ -173,7 +181,7 @@ pub fn service(
         } else {
             cluster_selector(validated)
         },
-        security: if service.in_cluster() {
+        security: if service.in_cluster() || legacy.is_some_and(|old| old.security.is_none()) {
             None
         } else {
             Some(security(service))
@@ -182,7 +190,41 @@ pub fn service(
     };
     let mut object = DpuService::new(&revision.choice.name, spec);
     object.metadata = service_metadata(validated, revision, revision.choice.name.clone());
+    if let Some(existing) = revision.choice.existing {
+        leave_unlabelled(revision, &existing.metadata, &mut object.metadata);
+    }
     object
+}
+
+/// Objects written before they had the label of their service are left without it while they are current.
+pub(super) fn leave_unlabelled(
+    revision: &ServiceRevision<'_>,
+    existing: &ObjectMeta,
+    desired: &mut ObjectMeta,
+) {
+    let key = labels::DPUDEPLOYMENT_SERVICE;
+    let labelled = existing
+        .labels
+        .iter()
+        .flatten()
+        .any(|(name, _)| name == key);
+    if is_legacy(&revision.service_id) && !labelled {
+        desired.labels.get_or_insert_default().remove(key);
+    }
+}
+
+/// The present spec, if it was written before pods had the label of their service and a security setting. A revision that
+/// runs is left without them: its pods would be replaced, and no node is prepared for that.
+fn legacy_spec<'a>(revision: &ServiceRevision<'a>) -> Option<&'a DpuServiceSpec> {
+    let running = revision.choice.existing?;
+    let legacy = revision.choice.case == Case::Current && is_legacy(&revision.service_id);
+    legacy.then_some(&running.spec)
+}
+
+fn has_service_label(spec: &DpuServiceSpec) -> bool {
+    let daemon_set = spec.service_daemon_set.as_ref();
+    let pod_labels = daemon_set.and_then(|d| d.labels.as_ref());
+    pod_labels.is_some_and(|pod| pod.contains_key(labels::DPUDEPLOYMENT_SERVICE))
 }
 
 /// Unset means privileged today, as upstream announces it until its default changes.

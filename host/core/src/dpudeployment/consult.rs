@@ -2,7 +2,7 @@
 //!
 //! The answers are checked like any input from outside before a plan is made of them.
 
-use super::build::{current_service_id, node_label_key, service_id};
+use super::build::{current_service_id, is_legacy, node_label_key, service_id};
 use super::digest::{VersionDigest, chain_digest, service_digest};
 use super::rejection::{Rejection, aggregate, occurred, refusal_text, services_rejected};
 use super::requests::{chain_request, check_request, merge_request};
@@ -328,7 +328,12 @@ pub(crate) fn service_of(object: &DpuService) -> Option<&str> {
     if let Some(service) = labels.and_then(|l| l.get(labels::DPUDEPLOYMENT_SERVICE)) {
         return Some(service);
     }
-    let (base, suffix) = object.metadata.name.as_deref()?.rsplit_once('-')?;
+    service_in_name(object.metadata.name.as_deref()?)
+}
+
+/// What a generated name begins with.
+pub(super) fn service_in_name(name: &str) -> Option<&str> {
+    let (base, suffix) = name.rsplit_once('-')?;
     (suffix.len() == 5).then_some(base)
 }
 
@@ -377,19 +382,21 @@ fn build_chain<'a>(
             )],
         })?;
     warnings.extend(response.findings);
-    let ids: BTreeMap<String, String> = revisions
-        .iter()
-        .map(|r| (r.service.name.to_owned(), r.service_id.clone()))
-        .collect();
-    let digest = chain_digest(&chains.switches, &ids);
-    let ports = chains
-        .switches
-        .iter()
-        .flat_map(|switch| &switch.ports)
-        .filter_map(|port| port.service.as_ref());
-    let by_service = ports
+    let ports = chains.switches.iter().flat_map(|switch| &switch.ports);
+    let ports = ports.filter_map(|port| port.service.as_ref());
+    let referenced: Vec<&ServiceRevision<'_>> = ports
         .filter_map(|port| revisions.iter().find(|r| r.service.name == port.name))
-        .any(ServiceRevision::disturbs);
+        .collect();
+    let by_service = referenced.iter().any(|revision| revision.disturbs());
+    // Chains of services with IDs of the older form have a digest without them.
+    let ids: BTreeMap<String, String> = match referenced.iter().all(|r| is_legacy(&r.service_id)) {
+        true => BTreeMap::new(),
+        false => revisions
+            .iter()
+            .map(|r| (r.service.name.to_owned(), r.service_id.clone()))
+            .collect(),
+    };
+    let digest = chain_digest(&chains.switches, &ids);
     let disruptive = chains.upgrade_policy.disruptive() || by_service;
     let choice = choose(
         &validated.observed.chains,

@@ -5,6 +5,8 @@ use super::marks::marked;
 use super::observed::Observed;
 use super::plan::{SAFETY_REQUEUE_SECONDS, alive};
 use crate::names::name_of;
+use dpf_api::conditions::{READY, reasons};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Plans one pass of a deletion: chains, interfaces and services first, since their controllers need running DPUs; the
@@ -59,7 +61,48 @@ pub fn plan_deletion(observed: &Observed) -> Plan {
     plan.requeue_seconds =
         (workload > 0 || !observed.sets.is_empty()).then_some(SAFETY_REQUEUE_SECONDS);
     plan.report.remaining = Some(remaining);
+    plan.report.remaining_wait_for = wait_for(observed);
     plan
+}
+
+/// What children that are being deleted say about it.
+fn wait_for(observed: &Observed) -> BTreeMap<ChildKind, Vec<String>> {
+    let mut all: BTreeMap<ChildKind, Vec<String>> = BTreeMap::new();
+    let mut note = |kind, meta: &ObjectMeta, conditions: Option<&Vec<Condition>>| {
+        if meta.deletion_timestamp.is_none() {
+            return;
+        }
+        let open = conditions.into_iter().flatten().filter(|condition| {
+            condition.type_ != READY
+                && condition.status == "False"
+                && condition.reason == reasons::AWAITING_DELETION
+        });
+        let name = meta.name.clone().unwrap_or_default();
+        let lines = open.map(|condition| format!("{name}: {}", in_one_line(&condition.message)));
+        all.entry(kind).or_default().extend(lines);
+    };
+    for chain in &observed.chains {
+        let conditions = chain.status.as_ref().and_then(|s| s.conditions.as_ref());
+        note(ChildKind::Chain, &chain.metadata, conditions);
+    }
+    for interface in &observed.interfaces {
+        let conditions = interface
+            .status
+            .as_ref()
+            .and_then(|s| s.conditions.as_ref());
+        note(ChildKind::Interface, &interface.metadata, conditions);
+    }
+    for service in &observed.services {
+        let conditions = service.status.as_ref().and_then(|s| s.conditions.as_ref());
+        note(ChildKind::Service, &service.metadata, conditions);
+    }
+    all.retain(|_, lines| !lines.is_empty());
+    all
+}
+
+/// A message of several lines as a part of another one.
+fn in_one_line(message: &str) -> String {
+    message.replace("\n* ", " ").replace('\n', " ")
 }
 
 pub(super) fn unpause_terminating(observed: &Observed, plan: &mut Plan) {

@@ -2,7 +2,7 @@
 
 use super::action::{Action, ChildKind, Plan};
 use super::build;
-use super::consult::{Advice, ServiceRevision};
+use super::consult::{Advice, ServiceRevision, service_in_name};
 use super::deletion::unpause_terminating;
 use super::marks::mark_dependencies;
 use super::needs::{Replacement, needed_by, set_ready};
@@ -235,14 +235,30 @@ fn interfaces_of<'a>(
         .observed
         .interfaces
         .iter()
-        .filter(move |interface| {
-            interface
-                .metadata
-                .labels
-                .as_ref()
-                .and_then(|l| l.get(labels::DPUDEPLOYMENT_SERVICE))
-                .is_some_and(|s| s == service)
-        })
+        .filter(move |interface| is_of(interface, service))
+}
+
+/// Whether an interface is of this service: by label, or for objects older than the label by the DPUService that owns it,
+/// or else by name.
+fn is_of(interface: &DpuServiceInterface, service: &str) -> bool {
+    let labels = interface.metadata.labels.as_ref();
+    if let Some(label) = labels.and_then(|l| l.get(labels::DPUDEPLOYMENT_SERVICE)) {
+        return label == service;
+    }
+    let mut owners = interface.owner_references().iter();
+    if let Some(owner) = owners.find(|owner| owner.kind == "DPUService") {
+        return service_in_name(&owner.name) == Some(service);
+    }
+    let template = interface.spec.template.spec.template.spec.service.as_ref();
+    template.is_some_and(|template| {
+        let base = interface_base(service, &template.interface_name);
+        service_in_name(&name_of(interface)) == Some(base.as_str())
+    })
+}
+
+/// What the names of interfaces begin with.
+fn interface_base(service: &str, interface: &str) -> String {
+    format!("{service}-{}", interface.replace('_', "-"))
 }
 
 fn keep_interfaces_of(
@@ -282,14 +298,13 @@ fn choose_interfaces(
             let of_this_name =
                 interfaces_of(validated, revision.service.name).filter(|interface| {
                     let service = interface.spec.template.spec.template.spec.service.as_ref();
-                    service.is_some_and(|service| service.interface_name == template.name)
-                        && !owned_by(interface, &others)
+                    // The network cannot be changed in place: another one is another interface.
+                    service.is_some_and(|service| {
+                        service.interface_name == template.name
+                            && service.virtual_network == template.virtual_network
+                    }) && !owned_by(interface, &others)
                 });
-            let base = format!(
-                "{}-{}",
-                revision.service.name,
-                template.name.replace('_', "-")
-            );
+            let base = interface_base(revision.service.name, &template.name);
             let choice = choose(
                 of_this_name,
                 Rules {
@@ -317,7 +332,12 @@ fn choose_interfaces(
                     )
                 },
             );
-            build::interface(validated, revision, template, choice.name)
+            let existing = choice.existing;
+            let mut interface = build::interface(validated, revision, template, choice.name);
+            if let Some(existing) = existing {
+                build::leave_unlabelled(revision, &existing.metadata, &mut interface.metadata);
+            }
+            interface
         })
         .collect()
 }

@@ -207,10 +207,14 @@ fn set_deleting(conditions: &mut Conditions, report: &Report) {
             .copied()
             .unwrap_or_default();
         let message = if left > 0 {
-            format!(
+            let header = format!(
                 "There are still {left} {}s that are not completely deleted",
                 kind_name(kind)
-            )
+            );
+            match report.remaining_wait_for.get(&kind) {
+                Some(lines) => bulleted(&header, lines),
+                None => header,
+            }
         } else {
             format!("All {}s are deleted", kind_name(kind))
         };
