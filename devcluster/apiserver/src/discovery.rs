@@ -139,6 +139,20 @@ fn subresources(resource: &Resource) -> Vec<Sub> {
             foreign: true,
         });
     }
+    if resource.is("", "Pod") {
+        out.push(Sub {
+            name: "ephemeralcontainers",
+            kind: own(),
+            verbs: CHANGE_VERBS.to_vec(),
+            foreign: false,
+        });
+        out.push(Sub {
+            name: "log",
+            kind: own(),
+            verbs: vec!["get"],
+            foreign: false,
+        });
+    }
     if resource.is("", "ServiceAccount") {
         out.push(Sub {
             name: "token",

@@ -149,7 +149,13 @@ fn objects(
             "status" => resource.status,
             "scale" => resource.scale.is_some(),
             "finalize" => resource.is("", "Namespace"),
-            "eviction" | "binding" | "log" => resource.is("", "Pod"),
+            "eviction"
+            | "binding"
+            | "log"
+            | "exec"
+            | "attach"
+            | "portforward"
+            | "ephemeralcontainers" => resource.is("", "Pod"),
             "token" => resource.is("", "ServiceAccount"),
             _ => false,
         };

@@ -73,9 +73,34 @@ pub fn admit(kind: &str, object: &mut Value) {
             let counts = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0});
             set_at(object, &["status"], counts);
         }
-        "Deployment" | "Job" | "CronJob" => set_at(object, &["status"], json!({})),
+        "Job" => {
+            job_selector(object);
+            set_at(object, &["status"], json!({}));
+        }
+        "Deployment" | "CronJob" => set_at(object, &["status"], json!({})),
         _ => {}
     }
+}
+
+/// A job finds its pods by its own uid, unless it says otherwise.
+fn job_selector(object: &mut Value) {
+    if at(object, &["spec", "manualSelector"]) == Some(&Value::Bool(true)) {
+        return;
+    }
+    let uid = crate::object::uid(object).to_owned();
+    let name = crate::object::name(object).to_owned();
+    let labels = [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ];
+    for (key, value) in labels {
+        let path = ["spec", "template", "metadata", "labels", key];
+        set_at(object, &path, value.as_str().into());
+    }
+    let wanted = json!({"batch.kubernetes.io/controller-uid": uid});
+    set_at(object, &["spec", "selector", "matchLabels"], wanted);
 }
 
 fn namespace_label(object: &mut Value) {

@@ -133,6 +133,10 @@ fn add(out: &mut Map<String, Value>, field: &Field, wire: Wire<'_>, depth: usize
         return Some(());
     }
     let value = scalar(&field.kind, wire, depth)?;
+    if let (Kind::Inline(_), Value::Object(inner)) = (&field.kind, &value) {
+        out.extend(inner.clone());
+        return Some(());
+    }
     if field.repeated {
         let slot = out
             .entry(field.name)
@@ -149,6 +153,8 @@ fn is_unset(kind: &Kind, value: &Value) -> bool {
     match kind {
         Kind::Text => value.as_str() == Some(""),
         Kind::Time => value.is_null(),
+        Kind::Flag => value == &Value::Bool(false),
+        Kind::Number => value.as_i64() == Some(0),
         _ => false,
     }
 }
@@ -159,14 +165,41 @@ fn scalar(kind: &Kind, wire: Wire<'_>, depth: usize) -> Option<Value> {
         (Kind::Bytes, Wire::Bytes(bytes)) => base64::engine::general_purpose::STANDARD
             .encode(bytes)
             .into(),
-        (Kind::Bool, Wire::Number(number)) => (number != 0).into(),
-        (Kind::Integer, Wire::Number(number)) => number.cast_signed().into(),
+        (Kind::Bool | Kind::Flag, Wire::Number(number)) => (number != 0).into(),
+        (Kind::Integer | Kind::Number, Wire::Number(number)) => number.cast_signed().into(),
         (Kind::Time, Wire::Bytes(bytes)) => time(bytes)?,
-        (Kind::Message(message), Wire::Bytes(bytes)) => {
+        (Kind::Quantity, Wire::Bytes(bytes)) => quantity(bytes)?,
+        (Kind::IntOrString, Wire::Bytes(bytes)) => int_or_string(bytes)?,
+        (Kind::Message(message) | Kind::Inline(message), Wire::Bytes(bytes)) => {
             Value::Object(read_message(bytes, message, depth + 1)?)
         }
         _ => return None,
     })
+}
+
+/// A quantity is a message with its text.
+fn quantity(bytes: &[u8]) -> Option<Value> {
+    let mut text = String::from("0");
+    for field in Fields(bytes) {
+        if let (1, Wire::Bytes(own)) = field? {
+            text = text_of(own)?;
+        }
+    }
+    Some(text.into())
+}
+
+/// Which of the two it is stands in front.
+fn int_or_string(bytes: &[u8]) -> Option<Value> {
+    let (mut is_text, mut number, mut text) = (false, 0, String::new());
+    for field in Fields(bytes) {
+        match field? {
+            (1, Wire::Number(kind)) => is_text = kind == 1,
+            (2, Wire::Number(own)) => number = own.cast_signed(),
+            (3, Wire::Bytes(own)) => text = text_of(own)?,
+            _ => {}
+        }
+    }
+    Some(if is_text { text.into() } else { number.into() })
 }
 
 fn time(bytes: &[u8]) -> Option<Value> {

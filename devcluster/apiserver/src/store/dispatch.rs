@@ -130,6 +130,11 @@ impl Store {
                 resource, &page, accepted, include, now,
             )));
         }
+        if let Some(sub @ ("log" | "exec" | "attach" | "portforward")) =
+            target.subresource.as_deref()
+        {
+            return self.kubelet(target, sub).map(Reply::Response);
+        }
         let (status, body, warnings) = match request.method {
             Method::Get | Method::Head => (200, self.read(target)?, Vec::new()),
             Method::Delete => {
@@ -161,10 +166,23 @@ impl Store {
             Some("eviction" | "binding" | "finalize" | "token") => {
                 Err(ApiError::method_not_allowed())
             }
-            Some("log") => Err(ApiError::bad_request(
-                "the server runs no containers and so has no logs",
-            )),
             _ => Ok(object),
+        }
+    }
+
+    /// What only a kubelet could answer: there is none.
+    fn kubelet(&self, target: &ObjectTarget, what: &str) -> Result<Response, ApiError> {
+        let key = target.key()?;
+        let pod = self.existing(&target.resource, &key)?.value();
+        let name = &key.name;
+        match text_at(&pod, &["spec", "nodeName"]) {
+            "" if what == "log" => Ok(Response::text(200, "")),
+            "" => Err(ApiError::bad_request(format!(
+                "pod {name} does not have a host assigned"
+            ))),
+            node => Err(ApiError::internal(format!(
+                "no kubelet answers on node {node:?}: the embedded API server runs no containers"
+            ))),
         }
     }
 

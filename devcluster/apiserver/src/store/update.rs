@@ -226,6 +226,13 @@ pub(super) fn prepare(change: &mut Change<'_>) {
             }
             *new = kept;
         }
+        "ephemeralcontainers" => {
+            let mut kept = old.clone();
+            if let Some(list) = object::at(new, &["spec", "ephemeralContainers"]) {
+                object::set_at(&mut kept, &["spec", "ephemeralContainers"], list.clone());
+            }
+            *new = kept;
+        }
         "finalize" => {
             let mut kept = old.clone();
             copy_key(new, &mut kept, "spec");
