@@ -341,6 +341,13 @@ impl ApiError {
         Self::new(413, "RequestEntityTooLarge", message, Some(json!({})))
     }
 
+    /// A JSON patch whose copies make more than is allowed.
+    pub fn too_much_copied(limit: usize) -> Self {
+        let message =
+            format!("unable to copy: the copies of a JSON patch may not exceed {limit} bytes");
+        Self::new(413, "RequestEntityTooLarge", message, Some(json!({})))
+    }
+
     /// A patch that cannot be applied to the object.
     pub fn patch_failed() -> Self {
         let message = "the server rejected our request due to an error in our request";

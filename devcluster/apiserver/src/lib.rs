@@ -36,6 +36,8 @@ mod decode;
 mod discovery;
 mod error;
 mod fields;
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod ids;
 mod jsonpath;
@@ -54,6 +56,7 @@ mod schema;
 mod selector;
 mod server;
 mod store;
+mod swagger;
 mod table;
 
 pub use audit::{Audit, AuditRecord};

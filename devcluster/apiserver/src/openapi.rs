@@ -61,39 +61,15 @@ pub fn document(registry: &Registry, path: &str) -> Result<Value, ApiError> {
     )
 }
 
-/// `/openapi/v2`: the schemas of everything in the older form.
-pub fn swagger(registry: &Registry) -> Value {
+/// The published schemas of everything that is served.
+pub fn all_schemas(registry: &Registry) -> Map<String, Value> {
     let mut schemas = Map::new();
     let mut wanted = BTreeSet::from([STATUS.to_owned(), LIST_META.to_owned()]);
     for resource in registry.all() {
         add_schemas(resource, &mut schemas, &mut wanted);
     }
     add_definitions(&mut schemas, wanted);
-    let mut definitions = Value::Object(schemas);
-    point_to_definitions(&mut definitions);
-    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": GIT_VERSION}, "paths": {},
-        "definitions": definitions})
-}
-
-/// References of the older form point elsewhere, and stand alone.
-fn point_to_definitions(node: &mut Value) {
-    match node {
-        Value::Object(map) => {
-            let wrapped = map
-                .get("allOf")
-                .and_then(|all| all.get(0)?.get("$ref").cloned());
-            if let Some(reference) = wrapped {
-                map.remove("allOf");
-                map.insert("$ref".into(), reference);
-            }
-            if let Some(Value::String(reference)) = map.get_mut("$ref") {
-                *reference = reference.replace(REF_PREFIX, "#/definitions/");
-            }
-            map.values_mut().for_each(point_to_definitions);
-        }
-        Value::Array(list) => list.iter_mut().for_each(point_to_definitions),
-        _ => {}
-    }
+    schemas
 }
 
 fn gvk(resource: &Resource) -> Value {

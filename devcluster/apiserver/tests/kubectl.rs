@@ -153,3 +153,11 @@ async fn more_commands() {
         assert_eq!(failed, KNOWN_FAILURES);
     }
 }
+
+/// What people create by hand: workloads, services, rights and tokens; and the refusals they meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creating_commands() {
+    if let Some(failed) = transcript("create-kubectl.json").await {
+        assert_eq!(failed, KNOWN_FAILURES);
+    }
+}

@@ -43,6 +43,9 @@ impl PatchKind {
     }
 }
 
+/// Bytes all copies of one JSON patch may make: each could double the object.
+const COPIES: usize = 3 * 1024 * 1024;
+
 /// Operations of one JSON patch: each may copy the object.
 const OPERATIONS: usize = 10_000;
 
@@ -66,7 +69,15 @@ pub fn json(current: &Value, body: &[u8]) -> Result<Value, ApiError> {
     let patch: json_patch::Patch =
         serde_json::from_value(operations).map_err(|_| ApiError::patch_failed())?;
     let mut out = current.clone();
+    let mut copied = 0;
     for operation in &patch.0 {
+        if let json_patch::PatchOperation::Copy(copy) = operation {
+            let source = out.pointer(copy.from.as_str());
+            copied += source.map_or(0, |value| value.to_string().len());
+            if copied > COPIES {
+                return Err(ApiError::too_much_copied(COPIES));
+            }
+        }
         if !tests_absence(operation, &out) {
             json_patch::patch(&mut out, std::slice::from_ref(operation))
                 .map_err(|_| ApiError::patch_failed())?;
@@ -95,6 +106,14 @@ pub fn merge(current: &Value, patch: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    #[test]
+    fn copies_do_not_explode() {
+        let copy = json!({"op": "copy", "from": "", "path": "/a"});
+        let patch = serde_json::Value::from(vec![copy; 60]).to_string();
+        let refused = super::json(&json!({"x": "0123456789"}), patch.as_bytes());
+        assert!(refused.is_err_and(|e| e.code == 413));
+    }
 
     #[test]
     fn absence_can_be_tested() {

@@ -19,7 +19,7 @@ use crate::request::{ApiRequest, Method};
 use crate::response::Response;
 use crate::router::{ObjectTarget, Target, route};
 use crate::table::{RowObject, partial, table};
-use crate::{discovery, openapi};
+use crate::{discovery, openapi, swagger};
 
 /// A body in the encoding the client wants.
 pub(super) fn encode(status: u16, body: &Value, accepted: Accepted) -> Response {
@@ -69,7 +69,11 @@ impl Store {
                 Response::text(200, &crate::health::report(probe, verbose))
             }
             Target::Metrics => Response::text(200, &self.metrics()),
-            Target::OpenApiV2 => Response::json(200, &openapi::swagger(registry)),
+            Target::OpenApiV2 if swagger::wants_protobuf(&request.accept) => {
+                let body = swagger::encode(&swagger::document(registry));
+                Response::bytes(200, swagger::PROTOBUF, body)
+            }
+            Target::OpenApiV2 => Response::json(200, &swagger::document(registry)),
             Target::Version => Response::json(200, &discovery::version()),
             Target::Root => Response::json(200, &discovery::root(registry)),
             Target::CoreVersions | Target::Groups if aggregated.is_some() => {

@@ -273,9 +273,8 @@ pub fn check_config(resource: &Resource, config: &mut Value) -> Result<(), ApiEr
         namespace => format!("{namespace}/{}", name(config)),
     };
     let object = format!(
-        "{place}; {}, Kind={}",
-        resource.api_version(),
-        resource.kind
+        "{place}; {}/{}, Kind={}",
+        resource.group, resource.version, resource.kind
     );
     Err(ApiError::untyped_configuration(&object, &faults))
 }
