@@ -84,3 +84,13 @@ fn check_fresh(dir: &Path, desired: &BTreeMap<PathBuf, String>) -> anyhow::Resul
         stale.join("\n")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    /// A test and not only a command: built with everything else of the workspace, it costs no second build of the
+    /// libraries with fewer features.
+    #[test]
+    fn generated_files_are_fresh() -> anyhow::Result<()> {
+        super::crds(true)
+    }
+}
