@@ -35,11 +35,13 @@ toolchain: ## Make sure that plugins can be built for WebAssembly.
 
 .PHONY: test-tools
 test-tools: ## Make sure that what tests start is there.
-	@if dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1; then exit 0; fi; \
+	@missing="$$(dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || echo $(TEST_PACKAGES))"; \
+	python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	else \
-		echo "tests start a registry: run as root 'apt-get install $(TEST_PACKAGES)'" >&2; exit 1; \
+		echo "tests need more: run as root 'apt-get install $$missing'" >&2; exit 1; \
 	fi
 
 .PHONY: switch

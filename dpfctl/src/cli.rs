@@ -1,12 +1,13 @@
 //! What people type.
 
 use crate::describe::{Output, ShowConditions};
+use crate::plugin::arguments::PluginCommand;
 use crate::wait::Target;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Look at DPU deployments, and run a cluster of simulated DPUs on a laptop.
+/// Look at DPU deployments, run a cluster of simulated DPUs on a laptop, and write plugins.
 #[derive(Debug, Parser)]
 #[command(name = "dpfctl", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
@@ -20,6 +21,7 @@ Examples:
   dpfctl dev up --apply examples/producer-consumer   a cluster with 4 simulated DPUs and an example on it
   dpfctl describe dpudeployments                     all deployments, what belongs to them, what they wait for
   dpfctl wait dpudeployment/producer-consumer        until everything applied before is rolled out
+  dpfctl plugin new my-check --stage version-check    a plugin that builds and passes its test
   dpfctl completion bash > /etc/bash_completion.d/dpfctl
 
 Environment:
@@ -46,6 +48,12 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         what: Dev,
+    },
+    /// Write, build, test and look at plugins.
+    Plugin {
+        /// What to do.
+        #[command(subcommand)]
+        what: PluginCommand,
     },
     /// Print a completion script for a shell.
     Completion {

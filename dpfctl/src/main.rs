@@ -1,4 +1,4 @@
-//! The command line for people: `dpfctl describe`, `dpfctl wait`, `dpfctl dev`.
+//! The command line for people: `dpfctl describe`, `dpfctl wait`, `dpfctl dev`, `dpfctl plugin`.
 //!
 //! What it is not: there is no decision about any object in here. It reads, renders, and starts processes.
 //!
@@ -6,12 +6,14 @@
 //!   cli (arguments) -> describe (fetch, tree, text)
 //!                   -> wait     (watch, compare generations)
 //!                   -> dev      (devcluster, dpf-host as a child, apply, progress)
+//!                   -> plugin   (scaffold, compilers as children, the engine of the host)
 //! ```
 
 mod cli;
 mod client;
 mod describe;
 mod dev;
+mod plugin;
 mod wait;
 
 use anyhow::Context as _;
@@ -50,10 +52,27 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             what: Describe::Dpudeployments(arguments),
         } => runtime()?.block_on(describe_deployments(arguments)),
         Command::Wait(arguments) => runtime()?.block_on(wait::wait(arguments)),
+        Command::Plugin { what } => plugin::run(what),
         Command::Dev {
             what: Dev::Up(arguments),
         } => runtime()?.block_on(dev::up(arguments, colour())),
     }
+}
+
+/// Writes to stdout.
+///
+/// # Errors
+/// Nobody reads it any more, or the disk is full.
+fn say(text: &str) -> anyhow::Result<()> {
+    std::io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .context("failed to write to stdout")
+}
+
+/// Writes a line to stderr, which is for remarks.
+fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Whether stdout wants colour: a terminal, and nobody said no.

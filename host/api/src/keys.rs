@@ -88,6 +88,12 @@ pub mod annotations {
     pub const DOCA_VERSION: &str = "dpu.nvidia.com/doca-version";
     /// On ServiceInterfaces of type physical: the port stays in the switch when the object goes.
     pub const KEEP_PHYSICAL: &str = "svc.dpu.nvidia.com/noop-physical-removal";
+    /// What plugins of the stage version-check are told of the board support package.
+    pub const BSP_VERSION: &str = "dpu.nvidia.com/bsp-version";
+    /// What plugins of the stage version-check are told of UEFI.
+    pub const UEFI_VERSION: &str = "dpu.nvidia.com/uefi-version";
+    /// What plugins of the stage version-check are told of the ARM trusted firmware.
+    pub const ATF_VERSION: &str = "dpu.nvidia.com/atf-version";
     /// On DPUServiceInterfaces: the DPUService that uses it.
     pub const CONSUMED_BY: &str = "dpu.nvidia.com/consumed-by";
     /// On Argo CD Applications of paused services.

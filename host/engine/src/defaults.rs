@@ -2,8 +2,8 @@
 
 use crate::stage::Stage;
 
-/// The component of a stage. The build script makes it from `plugins/`.
-pub(crate) fn component(stage: Stage) -> &'static [u8] {
+/// The component that serves a stage when no other does. The build script makes it from `plugins/`.
+pub fn default_component(stage: Stage) -> &'static [u8] {
     match stage {
         Stage::TemplateMerge => include_bytes!(concat!(env!("OUT_DIR"), "/template-merge.wasm")),
         Stage::VersionCheck => include_bytes!(concat!(env!("OUT_DIR"), "/version-check.wasm")),

@@ -3,14 +3,14 @@
 use std::sync::{Arc, PoisonError};
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::InstancePre;
 
 use crate::admit;
 use crate::bindings::base::BasePre;
 use crate::bindings::chain::ChainPre;
 use crate::bindings::check::CheckPre;
 use crate::bindings::values::ValuesPre;
-use crate::convert;
+use crate::component::Component;
 use crate::defaults;
 use crate::error::{EngineError, LoadError};
 use crate::limits::{EngineOptions, Limits};
@@ -34,7 +34,7 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Engine, EngineError> {
         let runtime = Arc::new(Runtime::new(options)?);
         let default = |stage| {
-            load(&runtime, stage, defaults::component(stage), "{}").map_err(|source| {
+            load(&runtime, stage, defaults::default_component(stage), "{}").map_err(|source| {
                 EngineError::LoadDefault {
                     stage,
                     source: Box::new(source),
@@ -58,6 +58,14 @@ impl Engine {
     /// itself or refuses its settings.
     pub fn load(&self, stage: Stage, bytes: &[u8], settings: &str) -> Result<Plugin, LoadError> {
         load(&self.runtime, stage, bytes, settings)
+    }
+
+    /// Checks and compiles a component for a stage, without settings yet. What it says of itself is known then.
+    ///
+    /// # Errors
+    /// As [`Engine::load`], settings apart.
+    pub fn prepare(&self, stage: Stage, bytes: &[u8]) -> Result<Component, LoadError> {
+        prepare(&self.runtime, stage, bytes)
     }
 
     /// The plugin of a stage that is compiled into the binary.
@@ -92,6 +100,10 @@ fn load(
     bytes: &[u8],
     settings: &str,
 ) -> Result<Plugin, LoadError> {
+    prepare(runtime, stage, bytes)?.configure(settings)
+}
+
+fn prepare(runtime: &Arc<Runtime>, stage: Stage, bytes: &[u8]) -> Result<Component, LoadError> {
     admit::check(bytes, runtime.limits.component_bytes)?;
     let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let component = {
@@ -99,34 +111,27 @@ fn load(
             .compiling
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        Component::new(&runtime.engine, bytes).map_err(|error| LoadError::Compile {
-            detail: format!("{error:#}"),
+        wasmtime::component::Component::new(&runtime.engine, bytes).map_err(|error| {
+            LoadError::Compile {
+                detail: format!("{error:#}"),
+            }
         })?
     };
-    let prepared = prepare(runtime, stage, &component)?;
+    let prepared = resolve(runtime, stage, &component)?;
     let short: String = digest.chars().skip("sha256:".len()).take(12).collect();
-    let unnamed = Plugin::new(
-        Arc::clone(runtime),
-        stage,
-        digest,
-        short.clone(),
-        settings,
-        prepared,
-    );
+    let unnamed = Plugin::new(Arc::clone(runtime), stage, digest, short.clone(), prepared);
     let descriptor = unnamed.describe().map_err(LoadError::Faulted)?;
     check_descriptor(&descriptor)?;
-    unnamed
-        .validate_settings()
-        .map_err(LoadError::Faulted)?
-        .map_err(|findings| LoadError::Settings {
-            findings: convert::findings(findings),
-        })?;
     let label = format!("{} ({short})", descriptor.name);
-    Ok(unnamed.named(descriptor, label))
+    Ok(Component::new(unnamed.named(descriptor, label)))
 }
 
 /// Checks all imports and exports once, so that a call cannot find something missing.
-fn prepare(runtime: &Runtime, stage: Stage, component: &Component) -> Result<Prepared, LoadError> {
+fn resolve(
+    runtime: &Runtime,
+    stage: Stage,
+    component: &wasmtime::component::Component,
+) -> Result<Prepared, LoadError> {
     let wrong = |error: wasmtime::Error| LoadError::WrongWorld {
         stage,
         detail: format!("{error:#}"),

@@ -24,10 +24,12 @@
 
 mod admit;
 mod bindings;
+mod component;
 mod convert;
 mod defaults;
 mod engine;
 mod error;
+mod inspect;
 mod limits;
 mod plugin;
 mod results;
@@ -35,9 +37,14 @@ mod runtime;
 mod sandbox;
 mod slots;
 mod stage;
+mod usage;
 
+pub use component::Component;
+pub use defaults::default_component;
 pub use engine::Engine;
 pub use error::{CallError, EngineError, Fault, FaultKind, LoadError};
+pub use inspect::{Inspection, inspect};
 pub use limits::{EngineOptions, Limits};
 pub use plugin::Plugin;
 pub use stage::*;
+pub use usage::{Observer, Usage};

@@ -44,6 +44,8 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// Bytes of results that are kept, so that equal requests are answered without a call.
     pub result_cache_bytes: usize,
+    /// Count fuel, for tests of plugins. Calls take about a quarter longer.
+    pub count_fuel: bool,
 }
 
 impl Default for EngineOptions {
@@ -52,6 +54,7 @@ impl Default for EngineOptions {
             cache_dir: None,
             limits: Limits::default(),
             result_cache_bytes: 16 << 20,
+            count_fuel: false,
         }
     }
 }

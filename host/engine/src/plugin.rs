@@ -1,6 +1,7 @@
 //! Calls of plugins.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use wasmtime::Store;
@@ -19,6 +20,7 @@ use crate::stage::{
     ChainRequest, ChainResponse, CheckRequest, Descriptor, Failure, Finding, MergeRequest,
     MergeResponse, Stage,
 };
+use crate::usage::{Observer, Usage};
 
 /// An admitted plugin with its settings. Clones share everything.
 ///
@@ -37,6 +39,7 @@ struct Inner {
     settings: String,
     descriptor: Descriptor,
     prepared: Prepared,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// A component whose imports and exports are resolved.
@@ -69,10 +72,9 @@ impl Plugin {
         stage: Stage,
         digest: String,
         label: String,
-        settings: &str,
         prepared: Prepared,
     ) -> Self {
-        let settings = settings.to_owned();
+        let settings = "{}".to_owned();
         let descriptor = Descriptor::default();
         Self {
             inner: Arc::new(Inner {
@@ -83,6 +85,7 @@ impl Plugin {
                 settings,
                 descriptor,
                 prepared,
+                observer: None,
             }),
         }
     }
@@ -93,6 +96,27 @@ impl Plugin {
             inner: Arc::new(Inner {
                 descriptor,
                 label,
+                ..inner
+            }),
+        }
+    }
+
+    /// The same plugin, whose calls `observer` hears of.
+    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
+        let inner = Inner::clone(&self.inner);
+        Self {
+            inner: Arc::new(Inner {
+                observer: Some(observer),
+                ..inner
+            }),
+        }
+    }
+
+    pub(crate) fn with_settings(&self, settings: &str) -> Self {
+        let inner = Inner::clone(&self.inner);
+        Self {
+            inner: Arc::new(Inner {
+                settings: settings.to_owned(),
                 ..inner
             }),
         }
@@ -212,8 +236,27 @@ impl Plugin {
         let Some(_slot) = runtime.slots.take(limits.wait) else {
             return Err(self.fault(FaultKind::Busy { limit: limits.wait }));
         };
+        let begin = Instant::now();
         let mut store = runtime.store(self.inner.stage, &self.inner.label);
-        call(&mut store).map_err(|error| self.fault(store.into_data().fault(&error, limits)))
+        let result = call(&mut store);
+        let fuel = runtime.fuel(&store);
+        let memory_bytes = store.data().memory_used();
+        let result = match result {
+            Ok(value) => {
+                drop(store);
+                Ok(value)
+            }
+            Err(error) => Err(self.fault(store.into_data().fault(&error, limits))),
+        };
+        if let Some(observer) = &self.inner.observer {
+            let usage = Usage {
+                duration: begin.elapsed(),
+                memory_bytes,
+                fuel,
+            };
+            observer.called(&usage, result.as_ref().err());
+        }
+        result
     }
 
     /// The plugin's answer in the host's words, checked like any input that is not trusted.

@@ -36,6 +36,7 @@ pub(crate) struct Runtime {
     pub(crate) results: Results,
     /// Compiling takes much memory, so one at a time.
     pub(crate) compiling: Mutex<()>,
+    count_fuel: bool,
     cache: Option<Cache>,
 }
 
@@ -43,7 +44,7 @@ impl Runtime {
     pub(crate) fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let limits = options.limits;
         let cache = options.cache_dir.as_deref().map(open_cache).transpose()?;
-        let engine = engine(&limits, cache.clone())?;
+        let engine = engine(&limits, options.count_fuel, cache.clone())?;
         let mut linker = Linker::new(&engine);
         Base::add_to_linker::<_, HasSelf<_>>(&mut linker, |sandbox: &mut Sandbox| sandbox)
             .map_err(configure)?;
@@ -54,6 +55,7 @@ impl Runtime {
             slots: Slots::new(limits.concurrency),
             results: Results::new(options.result_cache_bytes),
             compiling: Mutex::new(()),
+            count_fuel: options.count_fuel,
             limits,
             cache,
         })
@@ -68,7 +70,17 @@ impl Runtime {
         // The first tick may come at once.
         let ticks = self.limits.deadline.as_millis().div_ceil(TICK.as_millis()) + 1;
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX >> 1));
+        if self.count_fuel {
+            // It is counted, not limited: the deadline does that. An engine without fuel refuses the call.
+            let _ = store.set_fuel(u64::MAX);
+        }
         store
+    }
+
+    /// The fuel a store of this engine has burnt.
+    pub(crate) fn fuel(&self, store: &Store<Sandbox>) -> Option<u64> {
+        let left = self.count_fuel.then(|| store.get_fuel().ok()).flatten()?;
+        Some(u64::MAX - left)
     }
 
     /// How many components came from the disk cache.
@@ -83,10 +95,15 @@ fn configure(error: wasmtime::Error) -> EngineError {
     }
 }
 
-fn engine(limits: &Limits, cache: Option<Cache>) -> Result<wasmtime::Engine, EngineError> {
+fn engine(
+    limits: &Limits,
+    count_fuel: bool,
+    cache: Option<Cache>,
+) -> Result<wasmtime::Engine, EngineError> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .consume_fuel(count_fuel)
         .max_wasm_stack(STACK_BYTES)
         // Same input, same bytes: nothing may depend on the processor.
         .wasm_relaxed_simd(false)

@@ -40,6 +40,11 @@ impl Sandbox {
         }
     }
 
+    /// Bytes of linear memory, which only grows.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
+
     /// Why a call failed.
     pub(crate) fn fault(self, error: &wasmtime::Error, limits: &Limits) -> FaultKind {
         if self.memory_exceeded {

@@ -2,6 +2,7 @@
 //!
 //! They mirror `wit/` field by field. Two things differ on this side: documents of open schema are
 //! [`serde_json::Value`] instead of text, and lists of pairs are maps, so that equal requests have equal digests.
+//! As documents, requests may leave out what is empty, and what they have too much is an error.
 //! Settings are not part of a request here; they belong to the loaded `dpf_engine::Plugin`.
 
 use std::collections::BTreeMap;
@@ -39,6 +40,17 @@ impl Stage {
             Stage::TemplateMerge => "template-merge",
             Stage::VersionCheck => "version-check",
             Stage::ChainBuilder => "chain-builder",
+        }
+    }
+}
+
+impl Stage {
+    /// The name of the WIT interface a plugin of the stage exports.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Stage::TemplateMerge => "values",
+            Stage::VersionCheck => "check",
+            Stage::ChainBuilder => "chain",
         }
     }
 }
@@ -86,6 +98,7 @@ pub struct Failure {
 
 /// The DPUDeployment a request is made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DeploymentRef {
     /// Its namespace.
     pub namespace: String,
@@ -95,6 +108,7 @@ pub struct DeploymentRef {
 
 /// Stage template-merge: what is merged for one service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MergeRequest {
     /// For whom.
     pub deployment: DeploymentRef,
@@ -117,6 +131,7 @@ pub struct MergeRequest {
 
 /// The service whose values are merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MergeService {
     /// Key in `spec.services`.
     pub name: String,
@@ -128,6 +143,7 @@ pub struct MergeService {
 
 /// A service the merged one depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MergeDependency {
     /// Key in `spec.services`.
     pub name: String,
@@ -153,6 +169,7 @@ pub struct MergeResponse {
 
 /// Stage version-check: what has to fit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CheckRequest {
     /// For whom.
     pub deployment: DeploymentRef,
@@ -169,6 +186,7 @@ pub struct CheckRequest {
 
 /// A service, as far as it asks for something.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CheckService {
     /// Key in `spec.services`.
     pub name: String,
@@ -184,6 +202,7 @@ pub struct CheckService {
 
 /// The software of the DPUs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Provided {
     /// Kind of the object that says so: `BFB`.
     pub kind: String,
@@ -195,6 +214,7 @@ pub struct Provided {
 
 /// The resources of one DPU, Kubernetes quantities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Resources {
     /// Name of the DPUFlavor.
     pub flavor: String,
@@ -206,6 +226,7 @@ pub struct Resources {
 
 /// Stage chain-builder: the switches as the user wrote them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ChainRequest {
     /// For whom.
     pub deployment: DeploymentRef,
@@ -220,6 +241,7 @@ pub struct ChainRequest {
 
 /// A switch as the user wrote it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SwitchSpec {
     /// Its ports.
     pub ports: Vec<PortSpec>,
@@ -229,7 +251,7 @@ pub struct SwitchSpec {
 
 /// A port as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PortSpec {
     /// Names a service of the deployment.
     Service {
@@ -251,6 +273,7 @@ pub enum PortSpec {
 
 /// Address management of a port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Ipam {
     /// Selects the DPUServiceIPAM.
     pub match_labels: Pairs,
@@ -262,6 +285,7 @@ pub struct Ipam {
 
 /// A service ports may name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ChainService {
     /// Key in `spec.services`.
     pub name: String,

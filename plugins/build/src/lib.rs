@@ -24,7 +24,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 pub use error::BuildError;
 pub use toolchain::{TARGET, Toolchain};
@@ -38,6 +38,24 @@ pub struct Guest {
     pub target_dir: PathBuf,
 }
 
+/// How to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildOptions {
+    /// Refuse to change a Cargo.lock that is there. For builds that must be the same tomorrow.
+    pub locked: bool,
+    /// Show cargo's progress and messages on stderr instead of keeping them for the error.
+    pub verbose: bool,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self {
+            locked: true,
+            verbose: false,
+        }
+    }
+}
+
 /// A component and what it was made from.
 #[derive(Debug, Clone)]
 pub struct Built {
@@ -49,12 +67,24 @@ pub struct Built {
     pub sources: Vec<PathBuf>,
 }
 
-/// Builds a plugin into a component.
+/// Builds a plugin into a component, with the default options.
 ///
 /// # Errors
 /// The toolchain is missing, cargo fails (its messages are in the error) or the module is not a component of the dpf:plugin
 /// worlds.
 pub fn build(guest: &Guest, toolchain: &Toolchain) -> Result<Built, BuildError> {
+    build_with(guest, toolchain, BuildOptions::default())
+}
+
+/// Builds a plugin into a component.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(
+    guest: &Guest,
+    toolchain: &Toolchain,
+    options: BuildOptions,
+) -> Result<Built, BuildError> {
     // One spelling of a directory: another one would mean other compiler flags, and the standard library built again.
     let crate_dir = guest
         .crate_dir
@@ -74,7 +104,7 @@ pub fn build(guest: &Guest, toolchain: &Toolchain) -> Result<Built, BuildError> 
     };
     let manifest = guest.crate_dir.join("Cargo.toml");
     let name = package_name(&manifest)?;
-    run_cargo(guest, &name, &manifest, toolchain)?;
+    run_cargo(guest, &name, &manifest, toolchain, options)?;
     let release = guest.target_dir.join(TARGET).join("release");
     let stem = name.replace('-', "_");
     let module_path = release.join(format!("{stem}.wasm"));
@@ -136,8 +166,11 @@ fn workspace_target(out_dir: &Path) -> &Path {
         .unwrap_or(out_dir)
 }
 
-/// The `name` in the `[package]` table. Enough of TOML for a manifest as cargo writes it.
-fn package_name(manifest: &Path) -> Result<String, BuildError> {
+/// The `name` in the `[package]` table of a Cargo.toml. Enough of TOML for a manifest as cargo writes it.
+///
+/// # Errors
+/// The file cannot be read, or has no package.
+pub fn package_name(manifest: &Path) -> Result<String, BuildError> {
     let text = fs::read_to_string(manifest).map_err(|source| BuildError::ReadManifest {
         path: manifest.to_owned(),
         source,
@@ -162,13 +195,13 @@ fn run_cargo(
     name: &str,
     manifest: &Path,
     toolchain: &Toolchain,
+    options: BuildOptions,
 ) -> Result<(), BuildError> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args([
         "build",
         "--release",
         "--lib",
-        "--quiet",
         "--target",
         TARGET,
         "--package",
@@ -179,12 +212,19 @@ fn run_cargo(
         .arg(manifest)
         .arg("--target-dir")
         .arg(&guest.target_dir);
-    if guest
-        .crate_dir
-        .ancestors()
-        .any(|dir| dir.join("Cargo.lock").is_file())
-    {
+    let has_lock = || {
+        guest
+            .crate_dir
+            .ancestors()
+            .any(|dir| dir.join("Cargo.lock").is_file())
+    };
+    if options.locked && has_lock() {
         command.arg("--locked");
+    }
+    if options.verbose {
+        command.stderr(Stdio::inherit());
+    } else {
+        command.arg("--quiet");
     }
     forget_the_outer_build(&mut command);
     let profile = [
@@ -197,7 +237,7 @@ fn run_cargo(
     for (key, value) in profile {
         command.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(guest));
+    command.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths());
     toolchain.apply(&mut command);
     let output = command
         .current_dir(&guest.crate_dir)
@@ -256,21 +296,16 @@ fn forget_the_outer_build(command: &mut Command) {
 }
 
 /// Panic messages name source files. They must not depend on the machine, or the digest of the component would.
-fn remapped_paths(guest: &Guest) -> OsString {
+///
+/// Cargo names the files of a workspace relative to it, so only those of the registry need a name. The flags must be the same for
+/// every plugin: what is compiled with others is compiled again, the standard library included.
+fn remapped_paths() -> OsString {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-    let root = guest
-        .crate_dir
-        .ancestors()
-        .find(|dir| dir.join("Cargo.lock").is_file())
-        .unwrap_or(&guest.crate_dir);
-    let mut flags = OsString::from("--remap-path-prefix=");
-    flags.push(root);
-    flags.push("=.");
+    let mut flags = OsString::new();
     if let Some(home) = home {
-        // The separator cargo defines for this variable.
-        flags.push("\u{1f}--remap-path-prefix=");
+        flags.push("--remap-path-prefix=");
         flags.push(home.join("registry").join("src"));
         flags.push("=registry");
     }

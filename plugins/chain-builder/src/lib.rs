@@ -7,7 +7,9 @@
 use dpf_plugin_sdk::chain::{
     ChainPort, ChainSwitch, Port, Request, Response, Service, ServicePort,
 };
-use dpf_plugin_sdk::{ChainBuilder, Descriptor, Failure, Finding, Plugin, error, failure};
+use dpf_plugin_sdk::{
+    ChainBuilder, Descriptor, Failure, Finding, NoSettings, Plugin, descriptor, error, failure,
+};
 
 /// Label of a ServiceInterface: the `serviceID` of its DPUService.
 pub const SERVICE_LABEL: &str = "svc.dpu.nvidia.com/service";
@@ -18,19 +20,18 @@ pub const INTERFACE_LABEL: &str = "svc.dpu.nvidia.com/interface";
 pub struct DefaultChainBuilder;
 
 impl Plugin for DefaultChainBuilder {
+    type Settings = NoSettings;
+
     fn describe() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            vendor: "dpf".to_owned(),
-            description: "Connects services by the labels of their interfaces.".to_owned(),
-            annotations: Vec::new(),
-        }
+        descriptor!(
+            "dpf",
+            "Connects services by the labels of their interfaces."
+        )
     }
 }
 
 impl ChainBuilder for DefaultChainBuilder {
-    fn build(request: Request) -> Result<Response, Failure> {
+    fn build(request: Request, _: NoSettings) -> Result<Response, Failure> {
         build(request)
     }
 }

@@ -2,38 +2,70 @@
 //!
 //! A plugin is a type without fields that implements [`Plugin`] and the trait of one stage ([`TemplateMerge`],
 //! [`VersionCheck`] or [`ChainBuilder`]), and one macro call that exports it. Everything is plain Rust: tests run natively,
-//! the exports exist only on `wasm32`.
+//! the exports exist only on `wasm32`. The built component is tested with `dpfctl plugin test`, or from `cargo test` with the
+//! crate `dpf-plugin-harness`.
+//!
+//! ```text
+//!   request.settings --parse--> Settings --+
+//!   request ------------------------------+--> your function --> response, findings or Failure
+//! ```
 //!
 //! ```
-//! use dpf_plugin_sdk::{check, version_check, Descriptor, Failure, Finding, Plugin, VersionCheck};
+//! # #[cfg(feature = "json")] {
+//! use dpf_plugin_sdk::{check, Descriptor, Failure, Finding, Findings, Plugin, VersionCheck};
 //!
-//! struct Nothing;
+//! /// The settings a cluster administrator may give.
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Settings {
+//!     /// How many services a deployment may have.
+//!     limit: usize,
+//! }
 //!
-//! impl Plugin for Nothing {
+//! dpf_plugin_sdk::settings!(Settings);
+//!
+//! struct Few;
+//!
+//! impl Plugin for Few {
+//!     type Settings = Settings;
+//!
 //!     fn describe() -> Descriptor {
-//!         Descriptor {
-//!             name: "nothing".into(),
-//!             version: "1.0.0".into(),
-//!             vendor: "example.com".into(),
-//!             description: "Finds nothing wrong.".into(),
-//!             annotations: Vec::new(),
+//!         dpf_plugin_sdk::descriptor!("example.com", "Bounds the number of services of a deployment.")
+//!     }
+//! }
+//!
+//! impl VersionCheck for Few {
+//!     fn check(request: check::Request, settings: Settings) -> Result<Vec<Finding>, Failure> {
+//!         let mut findings = Findings::default();
+//!         if request.services.len() > settings.limit {
+//!             let object = format!("DPUDeployment/{}", request.deployment.name);
+//!             findings.error(object, "spec.services", format!("more than {} services", settings.limit));
 //!         }
+//!         Ok(findings.into())
 //!     }
 //! }
 //!
-//! impl VersionCheck for Nothing {
-//!     fn check(_: check::Request) -> Result<Vec<Finding>, Failure> {
-//!         Ok(Vec::new())
-//!     }
-//! }
+//! dpf_plugin_sdk::version_check!(Few);
 //!
-//! version_check!(Nothing);
+//! // Natively, settings and all:
+//! let request = check::Request { settings: r#"{"limit": 2}"#.into(), ..Default::default() };
+//! assert_eq!(dpf_plugin_sdk::call::check::<Few>(request), Ok(vec![]));
+//! # }
 //! ```
 //!
 //! A panic ends the call as a fault of the plugin; its message reaches the host's log first. What the *user* did wrong is a
 //! [`Failure`] or a [`Finding`], never a panic.
 
-use std::sync::Once;
+#[doc(hidden)]
+pub mod bindings;
+pub mod call;
+mod export;
+mod findings;
+#[cfg(feature = "json")]
+mod json;
+mod log;
+mod samples;
+mod settings;
 
 pub use bindings::base::dpf::plugin::log::Level;
 pub use bindings::base::dpf::plugin::types::{Deployment, Failure, Finding, Severity};
@@ -44,89 +76,27 @@ pub use bindings::chain::exports::dpf::plugin::chain;
 pub use bindings::check::exports::dpf::plugin::check;
 /// Requests and responses of the stage template-merge.
 pub use bindings::values::exports::dpf::plugin::values;
-
 #[doc(hidden)]
-pub mod bindings {
-    // One world per export, so that the interface `plugin` is generated once. wit-component unites those a plugin exports
-    // to its world.
-    pub mod base {
-        wit_bindgen::generate!({
-            path: "../../wit",
-            inline: "package dpf:guest@1.0.0; world base { import dpf:plugin/log@1.0.0; export dpf:plugin/plugin@1.0.0; }",
-            world: "dpf:guest/base@1.0.0",
-            pub_export_macro: true,
-            export_macro_name: "export_base",
-            default_bindings_module: "dpf_plugin_sdk::bindings::base",
-            additional_derives: [PartialEq, Eq],
-            generate_all,
-        });
-    }
-    pub mod values {
-        wit_bindgen::generate!({
-            path: "../../wit",
-            inline: "package dpf:guest-values@1.0.0; world values { export dpf:plugin/values@1.0.0; }",
-            world: "dpf:guest-values/values@1.0.0",
-            pub_export_macro: true,
-            export_macro_name: "export_values",
-            default_bindings_module: "dpf_plugin_sdk::bindings::values",
-            additional_derives: [PartialEq, Eq],
-            with: { "dpf:plugin/types@1.0.0": crate::bindings::base::dpf::plugin::types },
-        });
-    }
-    pub mod check {
-        wit_bindgen::generate!({
-            path: "../../wit",
-            inline: "package dpf:guest-check@1.0.0; world check { export dpf:plugin/check@1.0.0; }",
-            world: "dpf:guest-check/check@1.0.0",
-            pub_export_macro: true,
-            export_macro_name: "export_check",
-            default_bindings_module: "dpf_plugin_sdk::bindings::check",
-            additional_derives: [PartialEq, Eq],
-            with: { "dpf:plugin/types@1.0.0": crate::bindings::base::dpf::plugin::types },
-        });
-    }
-    pub mod chain {
-        wit_bindgen::generate!({
-            path: "../../wit",
-            inline: "package dpf:guest-chain@1.0.0; world chain { export dpf:plugin/chain@1.0.0; }",
-            world: "dpf:guest-chain/chain@1.0.0",
-            pub_export_macro: true,
-            export_macro_name: "export_chain",
-            default_bindings_module: "dpf_plugin_sdk::bindings::chain",
-            additional_derives: [PartialEq, Eq],
-            with: { "dpf:plugin/types@1.0.0": crate::bindings::base::dpf::plugin::types },
-        });
-    }
-}
+pub use export::enter;
+pub use findings::{Findings, error, failure, warning};
+#[cfg(feature = "json")]
+pub use json::{document, parse_settings, schema};
+pub use log::log;
+pub use settings::{NoSettings, Settings};
 
 /// What every plugin says of itself.
 pub trait Plugin {
-    /// Who the plugin is. Must be the same every time.
+    /// What an administrator can configure; [`NoSettings`] when there is nothing.
+    type Settings: Settings;
+
+    /// Who the plugin is. Must be the same every time. [`descriptor!`] takes name and version from Cargo.toml.
     fn describe() -> Descriptor;
 
-    /// The JSON Schema of its settings. By default there are none.
-    fn settings_schema() -> String {
-        r#"{"type":"object","additionalProperties":false}"#.to_owned()
-    }
-
-    /// Checks settings before they are used. By default only the empty object passes.
-    ///
-    /// # Errors
-    /// What is wrong; `field` of a finding is a path in the settings.
-    fn validate_settings(settings: &str) -> Result<(), Vec<Finding>> {
-        let bare: String = settings
-            .chars()
-            .filter(|c| !c.is_ascii_whitespace())
-            .collect();
-        if bare == "{}" {
-            return Ok(());
-        }
-        Err(vec![Finding {
-            severity: Severity::Error,
-            object: format!("DPUPlugin settings of {}", Self::describe().name),
-            field: "settings".to_owned(),
-            message: "this plugin has no settings; leave them out".to_owned(),
-        }])
+    /// What is wrong with settings beyond their types; they are refused when this says anything. `field` of a finding is a
+    /// path in the settings. By default nothing is.
+    fn check_settings(settings: &Self::Settings) -> Vec<Finding> {
+        let _ = settings;
+        Vec::new()
     }
 }
 
@@ -136,7 +106,10 @@ pub trait TemplateMerge: Plugin {
     ///
     /// # Errors
     /// The user's input is wrong; there is no result.
-    fn merge(request: values::Request) -> Result<values::Response, Failure>;
+    fn merge(
+        request: values::Request,
+        settings: Self::Settings,
+    ) -> Result<values::Response, Failure>;
 }
 
 /// A plugin that checks versions and resources.
@@ -145,7 +118,7 @@ pub trait VersionCheck: Plugin {
     ///
     /// # Errors
     /// The user's input cannot be checked at all.
-    fn check(request: check::Request) -> Result<Vec<Finding>, Failure>;
+    fn check(request: check::Request, settings: Self::Settings) -> Result<Vec<Finding>, Failure>;
 }
 
 /// A plugin that builds service chains.
@@ -154,142 +127,6 @@ pub trait ChainBuilder: Plugin {
     ///
     /// # Errors
     /// A port names something that does not exist.
-    fn build(request: chain::Request) -> Result<chain::Response, Failure>;
-}
-
-/// Writes a line to the host's log. Outside a host it goes nowhere.
-pub fn log(level: Level, message: &str) {
-    #[cfg(target_arch = "wasm32")]
-    bindings::base::dpf::plugin::log::write(level, message);
-    #[cfg(not(target_arch = "wasm32"))]
-    let _ = (level, message);
-}
-
-/// An error of the user's input, in the field of an object.
-pub fn error(
-    object: impl Into<String>,
-    field: impl Into<String>,
-    message: impl Into<String>,
-) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        object: object.into(),
-        field: field.into(),
-        message: message.into(),
-    }
-}
-
-/// A failure with its findings. Its message is theirs, in the way Kubernetes joins several errors.
-pub fn failure(code: &str, findings: Vec<Finding>) -> Failure {
-    let message = match findings.as_slice() {
-        [one] => one.message.clone(),
-        many => {
-            let all: Vec<&str> = many
-                .iter()
-                .map(|finding| finding.message.as_str())
-                .collect();
-            format!("[{}]", all.join(", "))
-        }
-    };
-    Failure {
-        code: code.to_owned(),
-        message,
-        findings,
-    }
-}
-
-/// Runs before every exported call: a panic is otherwise a trap without words.
-#[doc(hidden)]
-pub fn enter() {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| std::panic::set_hook(Box::new(|info| log(Level::Error, &info.to_string()))));
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __export_plugin {
-    ($export:ident, $plugin:ty) => {
-        impl $crate::bindings::base::exports::dpf::plugin::plugin::Guest for $export {
-            fn describe() -> $crate::Descriptor {
-                $crate::enter();
-                <$plugin as $crate::Plugin>::describe()
-            }
-            fn settings_schema() -> String {
-                $crate::enter();
-                <$plugin as $crate::Plugin>::settings_schema()
-            }
-            fn validate_settings(settings: String) -> Result<(), Vec<$crate::Finding>> {
-                $crate::enter();
-                <$plugin as $crate::Plugin>::validate_settings(&settings)
-            }
-        }
-        $crate::bindings::base::export_base!($export with_types_in $crate::bindings::base);
-    };
-}
-
-/// Exports a type that implements [`TemplateMerge`] as a component of the world template-merge.
-// rustfmt does not understand the macro call inside.
-#[rustfmt::skip]
-#[macro_export]
-macro_rules! template_merge {
-    ($plugin:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            struct Export;
-            $crate::__export_plugin!(Export, $plugin);
-            impl $crate::values::Guest for Export {
-                fn merge(
-                    request: $crate::values::Request,
-                ) -> Result<$crate::values::Response, $crate::Failure> {
-                    $crate::enter();
-                    <$plugin as $crate::TemplateMerge>::merge(request)
-                }
-            }
-            $crate::bindings::values::export_values!(Export with_types_in $crate::bindings::values);
-        };
-    };
-}
-
-/// Exports a type that implements [`VersionCheck`] as a component of the world version-check.
-#[rustfmt::skip]
-#[macro_export]
-macro_rules! version_check {
-    ($plugin:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            struct Export;
-            $crate::__export_plugin!(Export, $plugin);
-            impl $crate::check::Guest for Export {
-                fn check(
-                    request: $crate::check::Request,
-                ) -> Result<Vec<$crate::Finding>, $crate::Failure> {
-                    $crate::enter();
-                    <$plugin as $crate::VersionCheck>::check(request)
-                }
-            }
-            $crate::bindings::check::export_check!(Export with_types_in $crate::bindings::check);
-        };
-    };
-}
-
-/// Exports a type that implements [`ChainBuilder`] as a component of the world chain-builder.
-#[rustfmt::skip]
-#[macro_export]
-macro_rules! chain_builder {
-    ($plugin:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            struct Export;
-            $crate::__export_plugin!(Export, $plugin);
-            impl $crate::chain::Guest for Export {
-                fn build(
-                    request: $crate::chain::Request,
-                ) -> Result<$crate::chain::Response, $crate::Failure> {
-                    $crate::enter();
-                    <$plugin as $crate::ChainBuilder>::build(request)
-                }
-            }
-            $crate::bindings::chain::export_chain!(Export with_types_in $crate::bindings::chain);
-        };
-    };
+    fn build(request: chain::Request, settings: Self::Settings)
+    -> Result<chain::Response, Failure>;
 }

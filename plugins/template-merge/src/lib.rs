@@ -7,7 +7,9 @@ pub mod merge;
 pub mod render;
 
 use dpf_plugin_sdk::values::{Request, Response};
-use dpf_plugin_sdk::{Descriptor, Failure, Finding, Plugin, TemplateMerge, error, failure};
+use dpf_plugin_sdk::{
+    Descriptor, Failure, Finding, NoSettings, Plugin, TemplateMerge, descriptor, error, failure,
+};
 use serde_json::Value;
 
 /// Field of a DPUServiceConfiguration with its values.
@@ -19,21 +21,18 @@ pub const TEMPLATE_FIELD: &str = "spec.helmChart.values";
 pub struct DefaultTemplateMerge;
 
 impl Plugin for DefaultTemplateMerge {
+    type Settings = NoSettings;
+
     fn describe() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            vendor: "dpf".to_owned(),
-            description:
-                "Renders values with Go templates and merges them; the configuration wins."
-                    .to_owned(),
-            annotations: Vec::new(),
-        }
+        descriptor!(
+            "dpf",
+            "Renders values with Go templates and merges them; the configuration wins."
+        )
     }
 }
 
 impl TemplateMerge for DefaultTemplateMerge {
-    fn merge(request: Request) -> Result<Response, Failure> {
+    fn merge(request: Request, _: NoSettings) -> Result<Response, Failure> {
         let template_object = format!("DPUServiceTemplate/{}", request.service.template);
         let configuration_object =
             format!("DPUServiceConfiguration/{}", request.service.configuration);
@@ -90,7 +89,7 @@ fn not_json(object: &str, field: &str, reason: &serde_json::Error) -> Finding {
 mod tests {
     use super::*;
     use dpf_plugin_sdk::values::{Dependency, Service};
-    use dpf_plugin_sdk::{Deployment, Severity};
+    use dpf_plugin_sdk::{Deployment, Severity, call};
     use serde_json::json;
 
     fn request(template: Option<Value>, configuration: Option<Value>) -> Request {
@@ -133,12 +132,14 @@ mod tests {
     }
 
     fn values(request: Request) -> Value {
-        let response = DefaultTemplateMerge::merge(request).unwrap();
+        let response = call::merge::<DefaultTemplateMerge>(request).unwrap();
         serde_json::from_str(&response.values.unwrap()).unwrap()
     }
 
     fn findings(request: Request) -> Vec<Finding> {
-        DefaultTemplateMerge::merge(request).unwrap_err().findings
+        call::merge::<DefaultTemplateMerge>(request)
+            .unwrap_err()
+            .findings
     }
 
     #[test]
@@ -162,13 +163,13 @@ mod tests {
             values(request(None, Some(json!({"b": 2})))),
             json!({"b": 2})
         );
-        let neither = DefaultTemplateMerge::merge(request(None, None)).unwrap();
+        let neither = call::merge::<DefaultTemplateMerge>(request(None, None)).unwrap();
         assert_eq!((neither.values, neither.configuration_values), (None, None));
     }
 
     #[test]
     fn a_conflict_of_types_is_a_warning() {
-        let response = DefaultTemplateMerge::merge(request(
+        let response = call::merge::<DefaultTemplateMerge>(request(
             Some(json!({"a": {"b": {"c": 1}}})),
             Some(json!({"a": {"b": [1]}})),
         ))
@@ -312,7 +313,7 @@ mod tests {
     fn the_version_digest_gets_the_rendered_configuration_alone() {
         let mut request = rendering(json!({"name": "{{ .Services.producer.Name }}"}));
         request.template_values = Some(r#"{"x":1}"#.into());
-        let response = DefaultTemplateMerge::merge(request).unwrap();
+        let response = call::merge::<DefaultTemplateMerge>(request).unwrap();
         assert_eq!(
             response.configuration_values.as_deref(),
             Some(r#"{"name":"producer-ln2kk"}"#)

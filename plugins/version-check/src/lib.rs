@@ -9,26 +9,24 @@ pub mod resources;
 pub mod versions;
 
 use dpf_plugin_sdk::check::Request;
-use dpf_plugin_sdk::{Descriptor, Failure, Finding, Plugin, VersionCheck};
+use dpf_plugin_sdk::{Descriptor, Failure, Finding, NoSettings, Plugin, VersionCheck, descriptor};
 
 /// The exported plugin.
 pub struct DefaultVersionCheck;
 
 impl Plugin for DefaultVersionCheck {
+    type Settings = NoSettings;
+
     fn describe() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            vendor: "dpf".to_owned(),
-            description: "Checks version constraints of charts and the resources of a DPU."
-                .to_owned(),
-            annotations: Vec::new(),
-        }
+        descriptor!(
+            "dpf",
+            "Checks version constraints of charts and the resources of a DPU."
+        )
     }
 }
 
 impl VersionCheck for DefaultVersionCheck {
-    fn check(request: Request) -> Result<Vec<Finding>, Failure> {
+    fn check(request: Request, _: NoSettings) -> Result<Vec<Finding>, Failure> {
         let mut findings = versions::check(&request.services, &request.provided);
         if let Some(resources) = &request.resources {
             findings.extend(resources::check(&request.services, resources));

@@ -3,9 +3,10 @@
 use super::consult::ServiceRevision;
 use super::validate::{Service, Validated};
 use dpf_api::keys::annotations;
+use dpf_api::provisioning::Bfb;
 use dpf_stage::{
     ChainRequest, ChainService, CheckRequest, CheckService, DeploymentRef, MergeDependency,
-    MergeRequest, MergeService, PortSpec, Provided, Resources, SwitchSpec,
+    MergeRequest, MergeService, Pairs, PortSpec, Provided, Resources, SwitchSpec,
 };
 
 pub(super) fn deployment_ref(validated: &Validated<'_>) -> DeploymentRef {
@@ -23,12 +24,6 @@ pub(super) fn check_request(validated: &Validated<'_>) -> CheckRequest {
             .collect()
     };
     let flavor = &validated.flavor.spec;
-    let doca = validated
-        .bfb
-        .status
-        .as_ref()
-        .and_then(|s| s.versions.as_ref())
-        .and_then(|v| v.doca.clone());
     CheckRequest {
         deployment: deployment_ref(validated),
         services: {
@@ -56,11 +51,7 @@ pub(super) fn check_request(validated: &Validated<'_>) -> CheckRequest {
         provided: Provided {
             kind: "BFB".to_owned(),
             name: validated.bfb.metadata.name.clone().unwrap_or_default(),
-            versions: doca
-                .filter(|version| !version.is_empty())
-                .map(|version| (annotations::DOCA_VERSION.to_owned(), version))
-                .into_iter()
-                .collect(),
+            versions: provided_versions(validated.bfb),
         },
         resources: flavor.dpu_resources.as_ref().map(|total| Resources {
             flavor: validated.flavor.metadata.name.clone().unwrap_or_default(),
@@ -69,6 +60,23 @@ pub(super) fn check_request(validated: &Validated<'_>) -> CheckRequest {
         }),
         ..CheckRequest::default()
     }
+}
+
+/// What the image says of itself, by the keys plugins know. What it does not say is left out.
+fn provided_versions(bfb: &Bfb) -> Pairs {
+    let Some(versions) = bfb.status.as_ref().and_then(|it| it.versions.as_ref()) else {
+        return Pairs::new();
+    };
+    [
+        (annotations::DOCA_VERSION, &versions.doca),
+        (annotations::BSP_VERSION, &versions.bsp),
+        (annotations::UEFI_VERSION, &versions.uefi),
+        (annotations::ATF_VERSION, &versions.atf),
+    ]
+    .into_iter()
+    .filter_map(|(key, version)| Some((key, version.clone().filter(|it| !it.is_empty())?)))
+    .map(|(key, version)| (key.to_owned(), version))
+    .collect()
 }
 
 pub(super) fn merge_request(

@@ -6,43 +6,50 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dpf_plugin_sdk::values::{Request, Response};
-use dpf_plugin_sdk::{Descriptor, Failure, Finding, Level, Plugin, TemplateMerge, error, log};
+use dpf_plugin_sdk::{
+    Descriptor, Failure, Finding, Level, Plugin, Settings, TemplateMerge, descriptor, error, log,
+};
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
-/// The exported plugin.
-pub struct Misbehaving;
+/// What to do.
+pub struct Mode(String);
 
-impl Plugin for Misbehaving {
-    fn describe() -> Descriptor {
-        Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            vendor: "example.com".to_owned(),
-            description: "Misbehaves on demand.".to_owned(),
-            annotations: Vec::new(),
-        }
+impl Settings for Mode {
+    fn schema() -> String {
+        r#"{"type":"string"}"#.to_owned()
     }
 
-    fn validate_settings(settings: &str) -> Result<(), Vec<Finding>> {
-        match settings {
+    fn parse(text: &str) -> Result<Self, Vec<Finding>> {
+        match text {
             "\"refuse\"" => Err(vec![error(
                 "settings",
                 "settings.mode",
                 "refused, as asked",
             )]),
             "\"loop at load\"" => run_forever(),
-            _ => Ok(()),
+            mode => Ok(Mode(mode.trim_matches('"').to_owned())),
         }
+    }
+}
+
+/// The exported plugin.
+pub struct Misbehaving;
+
+impl Plugin for Misbehaving {
+    type Settings = Mode;
+
+    fn describe() -> Descriptor {
+        descriptor!("example.com", "Misbehaves on demand.")
     }
 }
 
 impl TemplateMerge for Misbehaving {
     #[expect(clippy::panic, reason = "misbehaving is what it is for")]
-    fn merge(request: Request) -> Result<Response, Failure> {
+    fn merge(request: Request, Mode(mode): Mode) -> Result<Response, Failure> {
         let mut values = request.configuration_values.clone();
         let mut findings = Vec::new();
-        match request.settings.trim_matches('"') {
+        match mode.as_str() {
             "loop" => run_forever(),
             "grow" => grow(),
             "panic" => panic!("panicking, as asked"),
