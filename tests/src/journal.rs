@@ -166,7 +166,7 @@ impl Journal {
         Ok(added.map(|entry| entry.object.name_any()).collect())
     }
 
-    /// The revision `old` ran beside the unfinished `new`, and was taken away only when that was ready.
+    /// The revision `old` ran beside the unfinished `new`, stayed ready, and was taken away only when `new` was ready.
     ///
     /// # Errors
     /// With the events, when it was otherwise.
@@ -194,16 +194,21 @@ impl Journal {
             entry.what == What::Deleted || entry.object.metadata.deletion_timestamp.is_some()
         });
         let (going, _) = going.context("the old revision is gone without an event")?;
+        // Not necessarily the last event: what it says of a pod that came meanwhile may be on its way.
         let mut before_it_went = of(new).filter(|(at, _)| (appeared..going).contains(at));
-        let last = before_it_went.next_back();
         ensure!(
-            last.is_some_and(|(_, entry)| entry.ready() == "True"),
+            before_it_went.any(|(_, entry)| entry.ready() == "True"),
             "{old} went before {new} was ready:\n{}",
             story()
         );
         ensure!(
             of(new).any(|(at, entry)| at < going && entry.ready() != "True"),
             "{new} was ready from the start:\n{}",
+            story()
+        );
+        ensure!(
+            of(old).all(|(at, entry)| at >= going || entry.ready() == "True"),
+            "{old} was not ready all the time until it went:\n{}",
             story()
         );
         Ok(())

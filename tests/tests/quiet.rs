@@ -23,7 +23,7 @@ use std::time::Duration;
 const NAMESPACE: &str = "customer-namespace";
 const NAME: &str = "producer-consumer";
 /// Seconds in which nothing may be written; 600 for the whole truth. Every controller looks at every object when the host
-/// starts and at each event of the window. Ten minutes of resyncs pass faster in `host/tests/quiet.rs`.
+/// starts and at each event of the window. Ten minutes of resyncs pass faster in `host/tests/whole/quiet.rs`.
 const WINDOW_VARIABLE: &str = "QUIET_SECONDS";
 const WINDOW_SECONDS: u64 = 10;
 /// Nothing was written for this long: the last DPU is out of its node effect.

@@ -75,7 +75,7 @@ fn wait_for(observed: &Observed) -> BTreeMap<ChildKind, Vec<String>> {
         let open = conditions.into_iter().flatten().filter(|condition| {
             condition.type_ != READY
                 && condition.status == "False"
-                && condition.reason == reasons::AWAITING_DELETION
+                && [reasons::AWAITING_DELETION, reasons::ERROR].contains(&condition.reason.as_str())
         });
         let name = meta.name.clone().unwrap_or_default();
         let lines = open.map(|condition| format!("{name}: {}", in_one_line(&condition.message)));
