@@ -2,7 +2,7 @@
 
 use super::observe::Observed;
 use crate::kit::{
-    Context, WriteError, apply as server_side_apply, delete, patch_metadata, remove_finalizer,
+    Context, WriteError, apply as server_side_apply, delete, get, patch_metadata, remove_finalizer,
 };
 use dpf_api::keys::annotations::{ARGO_SKIP_RECONCILE, CONSUMED_BY};
 use dpf_api::keys::{finalizers, labels, managers};
@@ -12,6 +12,9 @@ use dpf_core::dpuservice::argo::Application;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How often a mark is tried while others write the interface.
+const MARK_ATTEMPTS: u32 = 5;
 
 /// Does what was planned. Returns the Applications as they are then, and what failed.
 ///
@@ -148,21 +151,36 @@ pub(super) async fn unmark(
     problems
 }
 
+/// Writes or removes a mark. Who else writes the interface in the same moment is no problem of the service: the mark is
+/// tried again as long as it is as it was.
 async fn consumed_by(
     context: &Context,
     interface: &DpuServiceInterface,
     name: Option<&str>,
 ) -> Option<String> {
-    let annotations = json!({"annotations": {CONSUMED_BY: name}});
-    match patch_metadata(
-        &context.client,
-        managers::DPUSERVICE,
-        interface,
-        annotations,
-    )
-    .await
-    {
-        Err(error) if error.code() != Some(404) => Some(error.message()),
-        _ => None,
+    let mark = |interface: &DpuServiceInterface| interface.annotations().get(CONSUMED_BY).cloned();
+    let mut current = interface.clone();
+    let mut attempt = 0;
+    loop {
+        let annotations = json!({"annotations": {CONSUMED_BY: name}});
+        let (client, manager) = (&context.client, managers::DPUSERVICE);
+        let error = match patch_metadata(client, manager, &current, annotations).await {
+            Err(error) if error.code() != Some(404) => error,
+            _ => return None,
+        };
+        attempt += 1;
+        if error.code() != Some(409) || attempt >= MARK_ATTEMPTS {
+            return Some(error.message());
+        }
+        let namespace = interface.namespace().unwrap_or_default();
+        match get::<DpuServiceInterface>(client, &namespace, &interface.name_any()).await {
+            Ok(None) => return None,
+            Ok(Some(latest))
+                if latest.uid() == interface.uid() && mark(&latest) == mark(interface) =>
+            {
+                current = latest;
+            }
+            _ => return Some(error.message()),
+        }
     }
 }
