@@ -16,7 +16,7 @@ help: ## Say what there is.
 
 .PHONY: demo
 demo: toolchain ## Build, start a development cluster with simulated DPUs and roll out the example.
-	$(CARGO) build --quiet -p dpf-host -p dpfctl
+	$(CARGO) build --quiet -p dpf-host -p dpfctl -p dpu-agent
 	target/debug/dpfctl dev up --dpus $(DEMO_DPUS) --dir $(DEMO_DIR) --apply examples/producer-consumer $(DEMO_ARGS)
 
 .PHONY: test

@@ -33,6 +33,7 @@ pub mod kit;
 pub mod kubelet;
 pub mod machines;
 pub mod servers;
+pub mod switches;
 pub mod world;
 
 mod start;

@@ -6,7 +6,7 @@ use crate::kit::Failed;
 use crate::machines::DpuCluster;
 use crate::servers::Listener;
 use crate::world::{self, Host};
-use crate::{agent, argocd, charts, daemonsets, images, kubelet, machines};
+use crate::{agent, argocd, charts, daemonsets, images, kubelet, machines, switches};
 use dpf_apiserver::{ApiServer, Audit, Listening, Tls, Token};
 use kube::Client;
 use std::collections::BTreeMap;
@@ -107,6 +107,10 @@ pub struct DevCluster {
     pub image_faults: ImageFaults,
     /// URL of the API server of the management cluster.
     pub host_url: String,
+    /// Kubeconfig with the rights of an agent on a DPU.
+    pub agent_kubeconfig: PathBuf,
+    directory: PathBuf,
+    simulated_agents: CancellationToken,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     listening: BTreeMap<Side, Listening>,
@@ -120,6 +124,23 @@ enum Side {
 }
 
 impl DevCluster {
+    /// Replaces the simulated agents by real ones: `program` for each DPU, on a real switch, with namespaces as pods.
+    ///
+    /// # Errors
+    /// When the API server refuses the rights of the agents. If cancelled, some may be there; repeating completes it.
+    pub async fn run_switches(&mut self, program: PathBuf) -> Result<(), StartError> {
+        world::install_agent_rights(&self.dpu).await?;
+        self.simulated_agents.cancel();
+        let settings = switches::Settings {
+            program,
+            kubeconfig: self.agent_kubeconfig.clone(),
+            directory: self.directory.join("ovs"),
+        };
+        let running = switches::run(self.dpu.clone(), settings, self.stop.clone());
+        self.tasks.spawn(running);
+        Ok(())
+    }
+
     /// Ends every simulator and server.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
@@ -149,6 +170,8 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
     write(&options.dir.join(".gitignore"), "*\n").await?;
     let host = Cluster::start("management cluster", &options, "host").await?;
     let dpu = Cluster::start("DPU cluster", &options, "dpu").await?;
+    let agent_kubeconfig = options.dir.join("dpu-agent.kubeconfig");
+    write(&agent_kubeconfig, &dpu.agent_kubeconfig).await?;
     let http = reqwest::Client::builder().no_proxy().build()?;
 
     let image_faults = ImageFaults::default();
@@ -188,7 +211,11 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
         http,
     };
     tasks.spawn(argocd::simulate(host.client.clone(), argo, stop.clone()));
-    tasks.spawn(agent::simulate(dpu.client.clone(), stop.clone()));
+    let simulated_agents = stop.child_token();
+    tasks.spawn(agent::simulate(
+        dpu.client.clone(),
+        simulated_agents.clone(),
+    ));
     let cluster = DpuCluster {
         client: dpu.client.clone(),
         url: dpu.listening.url(),
@@ -207,6 +234,10 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
         bmcs,
         image_faults,
         host_url: host.listening.url(),
+        agent_kubeconfig,
+        // Programs that are started in other directories get it.
+        directory: std::path::absolute(&options.dir).unwrap_or(options.dir),
+        simulated_agents,
         stop,
         tasks,
         listening: BTreeMap::from([
@@ -221,6 +252,7 @@ struct Cluster {
     client: Client,
     listening: Listening,
     kubeconfig: String,
+    agent_kubeconfig: String,
     path: PathBuf,
 }
 
@@ -231,9 +263,14 @@ impl Cluster {
             true => Some(audit(&path.with_extension("audit")).await?),
             false => None,
         };
-        let token = secret()?;
+        let (token, agent) = (secret()?, secret()?);
+        let of_agents = Token {
+            secret: agent.clone(),
+            user: world::AGENT_USER.to_owned(),
+            groups: vec!["system:serviceaccounts".to_owned()],
+        };
         let server = ApiServer::new(dpf_apiserver::Options {
-            tokens: vec![Token::admin(token.clone())],
+            tokens: vec![Token::admin(token.clone()), of_agents],
             anonymous: false,
             // There are kubelets here.
             immediate_pod_deletion: false,
@@ -249,6 +286,7 @@ impl Cluster {
         let kubeconfig = listening.kubeconfig(&token);
         write(&path, &kubeconfig).await?;
         Ok(Self {
+            agent_kubeconfig: listening.kubeconfig(&agent),
             client,
             listening,
             kubeconfig,

@@ -21,6 +21,10 @@ pub const DPU_CLUSTER: &str = "dpu-cluster";
 const DPU_CLUSTER_SECRET: &str = "dpu-cluster-admin-kubeconfig";
 /// Name of the Secret with the password of all BMCs.
 const BMC_SECRET: &str = "bmc-shared-password";
+/// The user that agents on DPUs are.
+pub const AGENT_USER: &str = "system:serviceaccount:dpf-operator-system:dpu-agent";
+/// What agents on DPUs may do, as it is installed in a cluster.
+const AGENT_RIGHTS: &str = include_str!("../../deploy/dpu-agent/rbac.yaml");
 /// Field manager of everything that is put in place.
 const MANAGER: &str = "dev-cluster";
 /// Label that marks hosts with DPUs.
@@ -153,6 +157,25 @@ pub async fn populate(
     apply(client, provisioning("DPUCluster"), &cluster).await?;
     for (host, bmc) in hosts {
         install(client, host, *bmc).await?;
+    }
+    Ok(())
+}
+
+/// Puts the rights of agents into the DPU cluster.
+///
+/// # Errors
+/// When the API server refuses an object. If cancelled, some may be there; repeating completes it.
+pub async fn install_agent_rights(client: &Client) -> Result<(), Failed> {
+    let namespace = json!({"metadata": {"name": OPERATOR_NAMESPACE}});
+    apply(client, ("", "v1", "Namespace"), &namespace).await?;
+    for document in AGENT_RIGHTS.split("\n---\n") {
+        let object: Value = serde_saphyr::from_str(document).map_err(|error| Failed {
+            action: "read the rights of agents".to_owned(),
+            source: Box::new(kube::Error::Service(Box::new(error))),
+        })?;
+        let version = text(&object, "/apiVersion");
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        apply(client, (group, version, text(&object, "/kind")), &object).await?;
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ Environment:
   KUBECONFIG     kubeconfig of the management cluster
   NO_COLOR       when set, no colour is used
   DPF_HOST_BIN   the dpf-host that `dev up` starts, instead of the one beside dpfctl
+  DPF_AGENT_BIN  the dpu-agent that `dev up --ovs` starts, instead of the one beside dpfctl
 
 Exit codes: 0 done, 1 failed, 2 not understood.";
 
@@ -140,6 +141,7 @@ Examples:
   dpfctl dev up
   dpfctl dev up --dpus 8 --apply examples/producer-consumer
   dpfctl dev up --apply examples/producer-consumer --exit      for scripts: exit code 0 only when Ready
+  dpfctl dev up --ovs --apply examples/producer-consumer       real packets: a switch and an agent per DPU (as root)
 
 While it runs, from another terminal:
   export KUBECONFIG=.dev/host.kubeconfig
@@ -166,6 +168,10 @@ pub struct UpArgs {
     /// Write who asked for which change to host.audit and dpu.audit in the directory, a JSON object per line.
     #[arg(long)]
     pub audit: bool,
+    /// Run the real agent and a real Open vSwitch per DPU, and network namespaces as pods. Needs root and Debian's
+    /// packages openvswitch-switch, iproute2 and iputils-ping.
+    #[arg(long)]
+    pub ovs: bool,
     /// Start the servers and the simulation without the controller manager, to run it elsewhere.
     #[arg(long)]
     pub no_host: bool,

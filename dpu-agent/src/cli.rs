@@ -58,6 +58,9 @@ pub struct RunOptions {
     /// Kubeconfig of the DPU cluster; without it KUBECONFIG, then the pod's ServiceAccount.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the Lease by which this agent shows that it lives.
+    #[arg(long, value_name = "NAMESPACE", default_value = "dpf-operator-system")]
+    pub lease_namespace: String,
     /// Directory with the sockets of Open vSwitch: db.sock, and one per bridge.
     #[arg(long, value_name = "DIR", default_value = "/var/run/openvswitch")]
     pub ovs_run_dir: PathBuf,
@@ -131,7 +134,7 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     tracing::info!(node = settings.node, "agent starts");
     tokio::select! {
-        () = agent(client, settings, Places::new(options.ovs_run_dir), stop.clone()) => {}
+        () = agent(client, settings, Places::new(options.ovs_run_dir), &options.lease_namespace, stop.clone()) => {}
         () = wait_for_signal() => {}
     }
     stop.cancel();
@@ -140,13 +143,26 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
 }
 
 /// Everything the agent does, until `stop`.
-pub async fn agent(client: Client, settings: Settings, places: Places, stop: CancellationToken) {
+pub async fn agent(
+    client: Client,
+    settings: Settings,
+    places: Places,
+    lease_namespace: &str,
+    stop: CancellationToken,
+) {
     let (to_driver, inputs) = watch::channel(None);
     let (to_status, report) = watch::channel(Arc::<Report>::default());
     let objects = Objects::new(to_driver);
     let node = settings.node.clone();
     tokio::join!(
         api::watch(client.clone(), &node, objects.clone(), stop.clone()),
+        api::report(
+            client.clone(),
+            &node,
+            lease_namespace,
+            report.clone(),
+            stop.clone()
+        ),
         api::write(client, objects, report, stop.clone()),
         driver::run(settings, places, inputs, to_status, stop),
     );

@@ -243,6 +243,13 @@ impl Sandbox {
             path: directory.to_owned(),
             source,
         })?;
+        // A killed process could not end its daemons.
+        for (daemon, file) in [
+            ("ovs-vswitchd", "switch.pid"),
+            ("ovsdb-server", "database.pid"),
+        ] {
+            end_left_behind(daemon, &directory.join(file));
+        }
         for left in ["conf.db", "db.sock", "switch.ctl"] {
             let _ = std::fs::remove_file(directory.join(left));
         }
@@ -470,6 +477,21 @@ impl Drop for Sandbox {
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// Ends a daemon that an earlier sandbox of the same directory left behind, if the process is still that daemon.
+fn end_left_behind(daemon: &str, pid_file: &Path) {
+    let Ok(text) = std::fs::read_to_string(pid_file) else {
+        return;
+    };
+    let Ok(pid) = text.trim().parse::<u32>() else {
+        return;
+    };
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    if name.is_ok_and(|name| name.trim() == daemon) {
+        let _ = run("kill", &["-KILL", &pid.to_string()]);
+    }
+    let _ = std::fs::remove_file(pid_file);
 }
 
 fn vsctl(directory: &Path, arguments: &[&str]) -> Result<String, SandboxError> {

@@ -23,27 +23,31 @@ const HEALTHY: Duration = Duration::from_secs(5);
 /// First and longest pause before it is started again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// The program.
+/// The controller manager.
 ///
 /// # Errors
 /// Where it was looked for, and what to do.
 pub fn find() -> anyhow::Result<PathBuf> {
-    if let Some(path) = std::env::var_os(PROGRAM_VARIABLE) {
+    find_program(PROGRAM, PROGRAM_VARIABLE, ", or use --no-host")
+}
+
+/// A program named in `variable`, or beside this one.
+///
+/// # Errors
+/// Where it was looked for, and what to do.
+pub fn find_program(program: &str, variable: &str, instead: &str) -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
         let path = PathBuf::from(path);
         if !path.is_file() {
-            bail!(
-                "{PROGRAM_VARIABLE} names {}, which is no file",
-                path.display()
-            );
+            bail!("{variable} names {}, which is no file", path.display());
         }
         return Ok(path);
     }
     let own = std::env::current_exe().context("failed to find the directory of dpfctl")?;
-    let beside = own.with_file_name(PROGRAM);
+    let beside = own.with_file_name(program);
     if !beside.is_file() {
         bail!(
-            "{} does not exist: build it with `cargo build -p dpf-host`, name another one in {PROGRAM_VARIABLE}, \
-             or use --no-host",
+            "{} does not exist: build it with `cargo build -p {program}`, name another one in {variable}{instead}",
             beside.display()
         );
     }

@@ -35,6 +35,7 @@ pub async fn up(arguments: UpArgs, colour: bool) -> anyhow::Result<ExitCode> {
     } else {
         Some(host::find()?)
     };
+    let agent = arguments.ovs.then(find_agent).transpose()?;
     let end = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(end.clone()));
     let options = dpf_devcluster::Options {
@@ -42,11 +43,17 @@ pub async fn up(arguments: UpArgs, colour: bool) -> anyhow::Result<ExitCode> {
         dir: arguments.dir.clone(),
         audit: arguments.audit,
     };
-    let cluster = tokio::select! {
+    let mut cluster = tokio::select! {
         started = dpf_devcluster::start(options) => started?,
         () = end.cancelled() => return Ok(ExitCode::FAILURE),
     };
+    if let Some(agent) = agent {
+        cluster.run_switches(agent).await?;
+    }
     introduce(&arguments, &cluster);
+    if arguments.ovs {
+        introduce_switches(&arguments);
+    }
     let host = match program {
         Some(program) => Some(Host::start(program, &arguments.dir, &cluster).await?),
         None => {
@@ -71,6 +78,14 @@ pub async fn up(arguments: UpArgs, colour: bool) -> anyhow::Result<ExitCode> {
     cluster.shutdown().await;
     signals.abort();
     outcome
+}
+
+/// The agent, if this machine can run it.
+fn find_agent() -> anyhow::Result<std::path::PathBuf> {
+    if let Some(reason) = dpf_ovs_sandbox::missing() {
+        anyhow::bail!("--ovs does not work here: {reason}");
+    }
+    host::find_program("dpu-agent", "DPF_AGENT_BIN", ", or leave --ovs out")
 }
 
 async fn cancel_on_signal(end: CancellationToken) {
@@ -105,6 +120,19 @@ fn introduce(arguments: &UpArgs, cluster: &DevCluster) {
          dpfctl describe dpudeployments\n\n\
          The log of the controller manager is {directory}/host.log, its process ID is in host.pid; kill it to see it recover.\n",
         arguments.dpus, cluster.host_url,
+    ));
+}
+
+/// How to look into the switches.
+fn introduce_switches(arguments: &UpArgs) {
+    let directory = arguments.dir.join("ovs");
+    let example = dpf_devcluster::switches::namespace_of(&directory, "POD");
+    say(&format!(
+        "Each DPU has its own Open vSwitch and agent under {}, each pod its network namespace:\n\n  \
+         ip netns exec {example} ip addr\n  \
+         ovs-ofctl -O OpenFlow14 dump-flows unix:{}/NODE/br-sfc.mgmt\n",
+        directory.display(),
+        directory.display(),
     ));
 }
 

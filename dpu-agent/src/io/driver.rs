@@ -69,6 +69,8 @@ pub struct Report {
     pub gone_chains: BTreeSet<Key>,
     /// Version of Open vSwitch.
     pub version: Option<String>,
+    /// Why Open vSwitch cannot be used.
+    pub unhealthy: Option<String>,
 }
 
 /// What became of one object.
@@ -164,7 +166,10 @@ impl Driver {
     /// Rounds until nothing is left to do; how long to wait when something could not be done.
     async fn rounds(&mut self, inputs: &Inputs) -> Option<Duration> {
         for _ in 0..ROUNDS {
-            let snapshot = self.database.snapshot()?;
+            let Some(snapshot) = self.database.snapshot() else {
+                self.unhealthy("the database of Open vSwitch does not answer");
+                return None;
+            };
             let observed = self.observe(&snapshot).await;
             let mut wanted = desired(inputs, &observed, &self.settings);
             let plan = plan(&observed, &wanted);
@@ -277,6 +282,17 @@ impl Driver {
         }
     }
 
+    /// What was said of the objects stays: nobody can look.
+    fn unhealthy(&self, why: &str) {
+        self.report.send_if_modified(|report| {
+            let differs = report.unhealthy.as_deref() != Some(why);
+            if differs {
+                Arc::make_mut(report).unhealthy = Some(why.to_owned());
+            }
+            differs
+        });
+    }
+
     fn publish(
         &self,
         inputs: &Inputs,
@@ -287,6 +303,7 @@ impl Driver {
     ) {
         let mut report = Report {
             version: snapshot.version.clone(),
+            unhealthy: self.switch_error.clone(),
             ..Report::default()
         };
         for (key, wrong) in &wanted.interfaces {

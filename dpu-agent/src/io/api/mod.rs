@@ -1,9 +1,11 @@
 //! The API of the DPU cluster: what this node should have, and what became of it.
 
+mod node;
 mod objects;
 mod status;
 mod watch;
 
+pub use node::report;
 pub use objects::Objects;
 pub use status::write;
 pub use watch::watch;
