@@ -36,6 +36,7 @@ pub mod servers;
 pub mod switches;
 pub mod world;
 
+mod rights;
 mod start;
 
 pub use start::{DevCluster, Options, StartError, start};

@@ -6,7 +6,9 @@ use crate::kit::Failed;
 use crate::machines::DpuCluster;
 use crate::servers::Listener;
 use crate::world::{self, Host};
-use crate::{agent, argocd, charts, daemonsets, images, kubelet, machines, switches};
+use crate::{
+    agent, argocd, charts, daemonsets, images, kubelet, machines, rights, switches,
+};
 use dpf_apiserver::{ApiServer, Audit, Listening, Tls, Token};
 use kube::Client;
 use std::collections::BTreeMap;
@@ -78,6 +80,9 @@ pub enum StartError {
     /// The system has no random numbers.
     #[error("failed to make a password: the system has no random numbers")]
     Random,
+    /// The shipped rights cannot be read.
+    #[error("failed to read the rights of the controller manager: {0}")]
+    Rights(#[from] serde_saphyr::Error),
     /// The chart index cannot be written.
     #[error("failed to write the index of the chart repository: {0}")]
     Index(#[from] serde_saphyr::SerializeError),
@@ -93,6 +98,8 @@ pub enum StartError {
 pub struct DevCluster {
     /// Kubeconfig of the management cluster.
     pub host_kubeconfig: PathBuf,
+    /// Kubeconfig of the management cluster for the controller manager, with the rights it is shipped with.
+    pub controller_kubeconfig: PathBuf,
     /// Kubeconfig of the DPU cluster.
     pub dpu_kubeconfig: PathBuf,
     /// `FROM=TO` for every URL of the example that is served here.
@@ -196,6 +203,9 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
         world::install_kinds(client).await?;
     }
     world::populate(&host.client, &dpu.kubeconfig, &password, &hosts).await?;
+    let controller_kubeconfig = options.dir.join("controller.kubeconfig");
+    let token = rights::grant(&host.client).await?;
+    write(&controller_kubeconfig, &host.listening.kubeconfig(&token)).await?;
 
     let clusters = BTreeMap::from([
         (argocd::IN_CLUSTER.to_owned(), host.client.clone()),
@@ -224,6 +234,7 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
 
     Ok(DevCluster {
         host_kubeconfig: host.path,
+        controller_kubeconfig,
         dpu_kubeconfig: dpu.path,
         mirrors: vec![
             format!("{IMAGE_URL}={image_url}"),

@@ -249,7 +249,7 @@ fn api_of(client: &Client, kind: Kind<'_>, object: &Value) -> (Api<DynamicObject
     (api, object)
 }
 
-async fn apply(client: &Client, kind: Kind<'_>, object: &Value) -> Result<(), Failed> {
+pub(crate) async fn apply(client: &Client, kind: Kind<'_>, object: &Value) -> Result<(), Failed> {
     let (api, object) = api_of(client, kind, object);
     let name = text(&object, "/metadata/name");
     let manager = PatchParams::apply(MANAGER).force();

@@ -2,7 +2,7 @@
 //!
 //! It speaks the Kubernetes API well enough for kube-rs and for an unmodified `kubectl`: discovery, watches, patches
 //! and server-side apply, CRDs at run time, tables, finalizers and garbage collection. Everything is in memory.
-//! It is not a store for production: nothing is persisted and rights are not enforced.
+//! It is not a store for production: nothing is persisted.
 //!
 //! ```text
 //!   kube::Client ──tower──┐

@@ -58,7 +58,7 @@ pub fn find_program(program: &str, variable: &str, instead: &str) -> anyhow::Res
 #[must_use]
 pub fn arguments(directory: &Path, cluster: &DevCluster, registry: &str) -> Vec<String> {
     let inside = |name: &str| directory.join(name).display().to_string();
-    let kubeconfig = cluster.host_kubeconfig.display().to_string();
+    let kubeconfig = cluster.controller_kubeconfig.display().to_string();
     let (images, plugins) = (inside("bfb"), inside("plugins"));
     let mut list: Vec<String> = [
         "run",
