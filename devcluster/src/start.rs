@@ -6,9 +6,7 @@ use crate::kit::Failed;
 use crate::machines::DpuCluster;
 use crate::servers::Listener;
 use crate::world::{self, Host};
-use crate::{
-    agent, argocd, charts, daemonsets, images, kubelet, machines, rights, switches,
-};
+use crate::{agent, argocd, charts, daemonsets, images, kubelet, machines, rights, switches};
 use dpf_apiserver::{ApiServer, Audit, Listening, Tls, Token};
 use kube::Client;
 use std::collections::BTreeMap;
