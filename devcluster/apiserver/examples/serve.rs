@@ -1,9 +1,10 @@
 //! Starts the server with a fixed token and prints how to reach it.
 //!
-//! `cargo run -p dpf-apiserver --example serve -- [--plain] [--port N] [--kubeconfig FILE]`
+//! `cargo run -p dpf-apiserver --example serve -- [--plain] [--port N] [--kubeconfig FILE] [--file DATABASE]`
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use dpf_apiserver::{ApiServer, Options, Tls, Token};
 
@@ -18,15 +19,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut tls = Tls::SelfSigned;
     let mut port = 0;
     let mut kubeconfig = None;
+    let mut file = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--plain" => tls = Tls::Plain,
             "--port" => port = arguments.next().ok_or("--port needs a number")?.parse()?,
             "--kubeconfig" => kubeconfig = arguments.next(),
+            "--file" => file = arguments.next(),
             other => {
                 return Err(format!(
-                    "unknown argument {other}: use --plain, --port N, --kubeconfig FILE"
+                    "unknown argument {other}: use --plain, --port N, --kubeconfig FILE, --file DATABASE"
                 )
                 .into());
             }
@@ -37,7 +40,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         anonymous: false,
         ..Options::default()
     };
-    let server = ApiServer::new(options);
+    let server = match file {
+        Some(file) => ApiServer::open(options, Path::new(&file))?,
+        None => ApiServer::new(options),
+    };
     let listening = server
         .listen(SocketAddr::from(([127, 0, 0, 1], port)), tls)
         .await?;

@@ -18,6 +18,15 @@ impl Ids {
         Self { seed, counter: 0 }
     }
 
+    /// The same source further on: none of the ids it gave before `revision` comes again.
+    pub fn resumed(seed: u64, revision: u64) -> Self {
+        // No revision uses a million ids.
+        Self {
+            seed,
+            counter: revision << 20,
+        }
+    }
+
     fn next(&mut self) -> [u8; 32] {
         self.counter += 1;
         let mut hasher = Sha256::new();

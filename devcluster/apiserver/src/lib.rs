@@ -1,8 +1,9 @@
 //! An embedded Kubernetes API server for development and tests.
 //!
 //! It speaks the Kubernetes API well enough for kube-rs and for an unmodified `kubectl`: discovery, watches, patches
-//! and server-side apply, CRDs at run time, tables, finalizers and garbage collection. Everything is in memory.
-//! It is not a store for production: nothing is persisted.
+//! and server-side apply, CRDs at run time, tables, finalizers and garbage collection. Objects are
+//! in memory, and kept in a file when asked for.
+//! It is not a store for production, with a file ([`ApiServer::open`]) or without.
 //!
 //! ```text
 //!   kube::Client ──tower──┐
@@ -47,6 +48,7 @@ mod object;
 mod openapi;
 mod options;
 mod patch;
+mod persist;
 mod protobuf;
 mod registry;
 mod request;
@@ -62,4 +64,5 @@ mod table;
 pub use audit::{Audit, AuditRecord};
 pub use listen::{ListenError, Listening, Tls};
 pub use options::{Clock, Options, Token};
+pub use persist::PersistError;
 pub use server::{ApiServer, ApiService, Body, BoxError};

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -20,9 +21,10 @@ use crate::auth::identity::{Caller, Impersonation, User};
 use crate::body::Pieces;
 use crate::error::ApiError;
 use crate::options::Options;
+use crate::persist::{Journal, PersistError};
 use crate::request::{ApiRequest, Method};
 use crate::response::Response;
-use crate::store::watch::{WatchPlan, WatchStep};
+use crate::store::watch::{Event, WatchPlan, WatchStep};
 use crate::store::{Reply, Store, StoreConfig};
 
 /// The body of a response.
@@ -41,29 +43,54 @@ pub struct ApiServer {
 struct Inner {
     options: Options,
     store: Mutex<Store>,
+    journal: Option<Journal>,
     changed: signal::Sender<u64>,
 }
 
 impl ApiServer {
-    /// A server with nothing in it but the namespaces every cluster has.
+    /// A server with nothing in it but the namespaces and roles every cluster has.
     pub fn new(options: Options) -> Self {
-        let config = StoreConfig {
-            history_limit: options.history_limit,
-            history_bytes: options.history_bytes,
-            immediate_pod_deletion: options.immediate_pod_deletion,
-            tokens: options.tokens.clone(),
-            anonymous: options.anonymous,
-            rbac: options.rbac,
+        let store = Store::new(config_of(&options), options.seed, options.clock.now());
+        Self::with(options, store, None)
+    }
+
+    /// A server whose objects are kept in a file: what is in it is there again, and every change is on the disk before
+    /// it is answered. One server at a time can have a file.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn open(options: Options, file: &Path) -> Result<Self, PersistError> {
+        let (journal, saved) = Journal::open(file, options.seed)?;
+        let (config, now) = (config_of(&options), options.clock.now());
+        let mut store = match saved.revision {
+            0 => Store::new(config, saved.seed, now),
+            _ => Store::restore(config, saved, now),
         };
-        let store = Store::new(config, options.seed, options.clock.now());
+        journal.record(&store.first_events())?;
+        Ok(Self::with(options, store, Some(journal)))
+    }
+
+    fn with(options: Options, store: Store, journal: Option<Journal>) -> Self {
         let (changed, _) = signal::channel(store.revision());
         Self {
             inner: Arc::new(Inner {
                 options,
                 store: Mutex::new(store),
+                journal,
                 changed,
             }),
         }
+    }
+
+    /// Writes events to the file, when there is one. The reply is an error when that fails: the change may be lost.
+    fn keep(&self, events: &[Arc<Event>]) -> Result<(), ApiError> {
+        let Some(journal) = &self.inner.journal else {
+            return Ok(());
+        };
+        journal.record(events).map_err(|error| {
+            tracing::error!(%error, "a change is not in the file");
+            ApiError::internal(error.to_string())
+        })
     }
 
     /// A tower service for `kube::Client::new`: no sockets, no tokens, every request is an administrator's.
@@ -94,7 +121,9 @@ impl ApiServer {
     pub fn settle(&self) {
         let now = self.now();
         let mut store = self.store();
-        store.settle(now);
+        let events = store.settle(now);
+        // Said in the log: there is nobody to answer.
+        let _ = self.keep(&events);
         self.announce(&store);
     }
 
@@ -127,10 +156,13 @@ impl ApiServer {
         let now = self.now();
         let mut store = self.store();
         let before = store.revision();
-        let (reply, _) = store.handle(request, now);
+        let (mut reply, mut events) = store.handle(request, now);
         let changed = store.revision() != before;
         if self.inner.options.automatic_jobs {
-            store.settle(now);
+            events.extend(store.settle(now));
+        }
+        if let Err(error) = self.keep(&events) {
+            reply = Reply::Response(Response::error(&error));
         }
         self.announce(&store);
         drop(store);
@@ -324,6 +356,17 @@ impl ApiService {
             caller,
             impersonation,
         })
+    }
+}
+
+fn config_of(options: &Options) -> StoreConfig {
+    StoreConfig {
+        history_limit: options.history_limit,
+        history_bytes: options.history_bytes,
+        immediate_pod_deletion: options.immediate_pod_deletion,
+        tokens: options.tokens.clone(),
+        anonymous: options.anonymous,
+        rbac: options.rbac,
     }
 }
 

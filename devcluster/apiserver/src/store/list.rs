@@ -190,9 +190,7 @@ impl Store {
         );
         let revision = token.as_ref().map_or(self.revision, |t| t.revision);
         if let Some(token) = &token
-            && self
-                .bucket(&resource.storage())
-                .is_some_and(|b| b.forgotten > token.revision)
+            && self.forgotten(&resource.storage()) > token.revision
         {
             let fresh = Continue {
                 revision: self.revision,
@@ -230,9 +228,8 @@ impl Store {
 
     fn changed_since(&self, resource: &Resource, revision: u64) -> bool {
         let bucket = self.bucket(&resource.storage());
-        bucket.is_some_and(|b| {
-            b.forgotten > revision || b.history.back().is_some_and(|e| e.revision > revision)
-        })
+        bucket.is_some_and(|b| b.history.back().is_some_and(|e| e.revision > revision))
+            || self.forgotten(&resource.storage()) > revision
     }
 }
 

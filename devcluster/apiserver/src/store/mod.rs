@@ -44,6 +44,28 @@ pub struct ObjectKey {
     pub name: String,
 }
 
+impl ObjectKey {
+    /// The key of an object, by group, plural, namespace and name.
+    pub fn new(group: String, plural: String, namespace: String, name: String) -> Self {
+        Self {
+            storage: StorageKey(group, plural),
+            namespace,
+            name,
+        }
+    }
+}
+
+/// What a store left behind.
+#[derive(Debug)]
+pub struct Saved {
+    /// The objects.
+    pub objects: Vec<(ObjectKey, Value)>,
+    /// The revision of the latest change.
+    pub revision: u64,
+    /// The seed of its ids and secrets.
+    pub seed: u64,
+}
+
 /// What the store needs to know beside requests.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -87,6 +109,8 @@ pub struct Store {
     registry: Registry,
     buckets: BTreeMap<StorageKey, Bucket>,
     revision: u64,
+    /// What happened up to this revision is not remembered for any resource.
+    oldest: u64,
     ids: Ids,
     config: StoreConfig,
     /// Objects by uid.
@@ -110,22 +134,28 @@ pub fn format_time(now: Timestamp) -> String {
 }
 
 impl Store {
-    /// A store with the namespaces every cluster has.
-    pub fn new(config: StoreConfig, seed: u64, now: Timestamp) -> Self {
+    /// A store with nothing in it.
+    fn empty(config: StoreConfig, seed: u64) -> Self {
         let ids = Ids::new(seed);
-        let mut store = Self {
+        Self {
             policy: None,
             signer: Signer::new(&ids.secret()),
             registry: Registry::builtin(),
             buckets: BTreeMap::new(),
             revision: 1,
+            oldest: 0,
             ids,
             config,
             by_uid: BTreeMap::new(),
             dependents: BTreeMap::new(),
             jobs: VecDeque::new(),
             news: Vec::new(),
-        };
+        }
+    }
+
+    /// A store with the namespaces every cluster has.
+    pub fn new(config: StoreConfig, seed: u64, now: Timestamp) -> Self {
+        let mut store = Self::empty(config, seed);
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let uid = store.ids.uid();
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
@@ -142,6 +172,32 @@ impl Store {
         store.add_roles(now);
         store.settle(now);
         store
+    }
+
+    /// A store that goes on where another one ended: same objects, revisions and tokens, but no history.
+    pub fn restore(config: StoreConfig, saved: Saved, now: Timestamp) -> Self {
+        let mut store = Self::empty(config, saved.seed);
+        store.ids = Ids::resumed(saved.seed, saved.revision);
+        (store.revision, store.oldest) = (saved.revision, saved.revision);
+        for (key, object) in saved.objects {
+            let stored = Arc::new(Stored::new(&object));
+            let key = Arc::new(key);
+            store.link(&key, stored.head());
+            store.notice(&key, &object);
+            let bucket = store.buckets.entry(key.storage.clone()).or_default();
+            let slot = (key.namespace.clone(), key.name.clone());
+            bucket.objects.insert(slot, stored);
+        }
+        store.settle(now);
+        store
+    }
+
+    /// What happened while the store was made.
+    pub fn first_events(&mut self) -> Vec<Arc<Event>> {
+        let histories = self.buckets.values().flat_map(|b| b.history.iter());
+        let mut events: Vec<Arc<Event>> = histories.cloned().collect();
+        events.sort_by_key(|e| e.revision);
+        events
     }
 
     fn add_roles(&mut self, now: Timestamp) {
@@ -179,6 +235,12 @@ impl Store {
 
     fn bucket(&self, storage: &StorageKey) -> Option<&Bucket> {
         self.buckets.get(storage)
+    }
+
+    /// Events of a resource up to this revision are not remembered.
+    fn forgotten(&self, storage: &StorageKey) -> u64 {
+        let own = self.bucket(storage).map_or(0, |b| b.forgotten);
+        own.max(self.oldest)
     }
 
     /// The object at a key.

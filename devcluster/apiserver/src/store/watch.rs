@@ -156,16 +156,14 @@ impl Store {
         {
             return WatchStep::End(None);
         }
+        let forgotten = self.forgotten(&resource.storage());
+        if forgotten > plan.cursor {
+            let message = format!("too old resource version: {} ({forgotten})", plan.cursor);
+            return WatchStep::End(Some(line("ERROR", &ApiError::expired(message).to_status())));
+        }
         let Some(bucket) = self.bucket(&resource.storage()) else {
             return WatchStep::Lines(lines);
         };
-        if bucket.forgotten > plan.cursor {
-            let message = format!(
-                "too old resource version: {} ({})",
-                plan.cursor, bucket.forgotten
-            );
-            return WatchStep::End(Some(line("ERROR", &ApiError::expired(message).to_status())));
-        }
         let begin = bucket
             .history
             .partition_point(|e| e.revision <= plan.cursor);
