@@ -2,8 +2,7 @@
 
 use super::child::{Child, note, readiness};
 use crate::kit::{
-    Context, Kind, WriteError, add_finalizer, apply as apply_object, delete, patch_metadata,
-    remove_finalizer,
+    Context, Kind, WriteError, apply as apply_object, delete, patch_metadata, remove_finalizer,
 };
 use dpf_api::keys::{finalizers, labels, managers};
 use dpf_api::provisioning::{Bfb, DpuFlavor, DpuSet};
@@ -61,10 +60,7 @@ pub(super) async fn apply(context: &Context, observed: &Observed, actions: Vec<A
 
 fn kind_of(action: &Action) -> Option<ChildKind> {
     match action {
-        Action::AddFinalizer
-        | Action::Mark { .. }
-        | Action::Unmark { .. }
-        | Action::RemoveFinalizer => None,
+        Action::Mark { .. } | Action::Unmark { .. } | Action::RemoveFinalizer => None,
         Action::Pause { .. } | Action::Unpause { .. } | Action::ApplyService(_) => {
             Some(ChildKind::Service)
         }
@@ -90,9 +86,6 @@ impl Writer<'_> {
         let (manager, finalizer) = (managers::DPUDEPLOYMENT, finalizers::DPUDEPLOYMENT);
         let deployment = &self.observed.deployment;
         match action {
-            Action::AddFinalizer => add_finalizer(client, manager, deployment, finalizer)
-                .await
-                .map(|_| ()),
             Action::RemoveFinalizer => {
                 remove_finalizer(client, manager, deployment, finalizer).await
             }

@@ -34,8 +34,6 @@ pub enum ChildKind {
 /// One write. The order of a plan's actions is the order in which they are carried out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Action {
-    /// Put the finalizer on the deployment.
-    AddFinalizer,
     /// Put finalizer and label on an object the deployment refers to.
     Mark {
         /// Its kind.

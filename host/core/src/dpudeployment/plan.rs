@@ -9,11 +9,13 @@ use super::needs::{Replacement, needed_by, set_ready};
 use super::rollout::{Case, Rules, choose};
 use super::validate::Validated;
 use crate::conditions::{is_true, is_true_for};
+use crate::drift::spec_drifted;
 use crate::names::name_of;
 use dpf_api::conditions::READY;
-use dpf_api::keys::{annotations, labels};
+use dpf_api::keys::{annotations, labels, managers};
 use dpf_api::provisioning::DpuSet;
 use dpf_api::svc::{DpuService, DpuServiceInterface};
+use kube::core::object::HasSpec;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,10 +190,14 @@ fn find<'a, K: Resource>(objects: &'a [K], name: &str) -> Option<&'a K> {
     })
 }
 
-/// Whether writing `desired` would change `existing`: its labels, annotations and owners are there, and the spec is the same.
+/// Whether writing `desired` would change `existing`: its labels, annotations and owners are there, and so is the spec.
 ///
 /// Builders write every field that the API server would default, so that equality means that nothing is to do.
-fn changes<K: Resource + Serialize>(existing: Option<&K>, desired: &K) -> bool {
+fn changes<K>(existing: Option<&K>, desired: &K) -> bool
+where
+    K: Resource + HasSpec,
+    K::Spec: PartialEq + Serialize,
+{
     let Some(existing) = existing else {
         return true;
     };
@@ -203,11 +209,7 @@ fn changes<K: Resource + Serialize>(existing: Option<&K>, desired: &K) -> bool {
             .all(|(key, value)| old.as_ref().and_then(|old| old.get(key)) == Some(value))
     };
     let owners = old.owner_references.as_deref().unwrap_or_default();
-    let spec = |object: &K| {
-        serde_json::to_value(object)
-            .ok()
-            .and_then(|mut value| Some(value.get_mut("spec")?.take()))
-    };
+    let spec = |object: &K| serde_json::to_value(object.spec()).unwrap_or_default();
     !contains(&old.labels, &new.labels)
         || !contains(&old.annotations, &new.annotations)
         || new
@@ -215,7 +217,13 @@ fn changes<K: Resource + Serialize>(existing: Option<&K>, desired: &K) -> bool {
             .iter()
             .flatten()
             .any(|owner| !owners.contains(owner))
-        || spec(existing) != spec(desired)
+        || (existing.spec() != desired.spec()
+            && spec_drifted(
+                managers::DPUDEPLOYMENT,
+                &spec(desired),
+                &spec(existing),
+                old,
+            ))
 }
 
 fn service_ready(service: &DpuService) -> bool {

@@ -22,6 +22,7 @@ use dpf_stage::{
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use kube::core::object::{HasSpec, HasStatus};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +30,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub mod managed;
 pub mod world;
 
 /// The time of all tests.
@@ -230,12 +232,19 @@ pub fn carry_out_with(observed: &mut Observed, plan: Plan, deletion: Deletion) -
     for action in plan.actions {
         done.push(words(&action));
         match action {
-            Action::AddFinalizer | Action::RemoveFinalizer => {}
+            Action::RemoveFinalizer => {}
             Action::Mark { kind, name } => mark(observed, kind, &name),
             Action::Unmark { .. } => {}
             Action::Pause { service } => pause(observed, &service, Some(true)),
             Action::Unpause { service } => pause(observed, &service, None),
-            Action::ApplyService(service) => store(&mut observed.services, *service),
+            Action::ApplyService(mut service) => {
+                let existing = observed
+                    .services
+                    .iter()
+                    .find(|s| s.name_any() == service.name_any());
+                service.spec.paused = existing.and_then(|existing| existing.spec.paused);
+                store(&mut observed.services, *service);
+            }
             Action::ApplyInterface {
                 mut interface,
                 service,
@@ -263,7 +272,6 @@ pub fn carry_out_with(observed: &mut Observed, plan: Plan, deletion: Deletion) -
 /// One action in words.
 pub fn words(action: &Action) -> String {
     match action {
-        Action::AddFinalizer => "add finalizer".to_owned(),
         Action::RemoveFinalizer => "remove finalizer".to_owned(),
         Action::Mark { kind, name } => format!("mark {kind:?} {name}"),
         Action::Unmark { kind, name } => format!("unmark {kind:?} {name}"),
@@ -279,9 +287,12 @@ pub fn words(action: &Action) -> String {
     }
 }
 
-/// Server-side apply: what others wrote (status, pausing) stays, and the generation counts changes of the spec.
-fn store<K: Resource + Serialize + DeserializeOwned>(objects: &mut Vec<K>, mut object: K) {
-    let spec = |object: &K| serde_json::to_value(object).unwrap().get("spec").cloned();
+/// Server-side apply: what others wrote stays, and the generation counts changes of the spec.
+fn store<K>(objects: &mut Vec<K>, mut object: K)
+where
+    K: Resource + HasSpec + HasStatus + Serialize + DeserializeOwned,
+    K::Spec: PartialEq,
+{
     let latest = objects
         .iter()
         .filter_map(|o| o.meta().creation_timestamp.as_ref())
@@ -293,21 +304,16 @@ fn store<K: Resource + Serialize + DeserializeOwned>(objects: &mut Vec<K>, mut o
             existing.meta().deletion_timestamp.is_none(),
             "{name:?} is written while it terminates"
         );
-        let before = serde_json::to_value(&*existing).unwrap();
-        let mut after = serde_json::to_value(&object).unwrap();
-        if let Some(status) = before.get("status") {
-            after["status"] = status.clone();
+        if existing.meta().managed_fields.is_some() {
+            object = managed::merged(existing, &object);
         }
-        if let Some(paused) = before.pointer("/spec/paused") {
-            after["spec"]["paused"] = paused.clone();
-        }
-        object = serde_json::from_value(after).unwrap();
+        *object.status_mut() = existing.status_mut().take();
         let generation = existing.meta().generation.unwrap();
-        let changed = i64::from(spec(existing) != spec(&object));
-        let meta = existing.meta().clone();
-        object.meta_mut().uid = meta.uid;
-        object.meta_mut().creation_timestamp = meta.creation_timestamp;
-        object.meta_mut().generation = Some(generation + changed);
+        let changed = i64::from(existing.spec() != object.spec());
+        let (old, new) = (existing.meta(), object.meta_mut());
+        new.uid.clone_from(&old.uid);
+        new.creation_timestamp.clone_from(&old.creation_timestamp);
+        new.generation = Some(generation + changed);
         *existing = object;
         return;
     }

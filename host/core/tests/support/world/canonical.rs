@@ -2,12 +2,28 @@
 
 use dpf_core::dpudeployment::Observed;
 use kube::ResourceExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+const VERSION: &str = "svc.dpu.nvidia.com/dpuservice-version";
+const CHAIN_VERSION: &str = "svc.dpu.nvidia.com/dpuservicechain-version";
 
 /// What exists, with the generated names replaced by what they stand for.
-pub fn canonical(observed: &Observed) -> BTreeMap<String, serde_json::Value> {
-    const VERSION: &str = "svc.dpu.nvidia.com/dpuservice-version";
+///
+/// The digest of a service in `rendered` has generated names of other services in it, and so has that of a chain it
+/// may take part in: they are replaced, too. That they are right is what an empty plan says.
+pub fn canonical(
+    observed: &Observed,
+    rendered: &BTreeSet<String>,
+) -> BTreeMap<String, serde_json::Value> {
     let mut names: Vec<(String, String)> = Vec::new();
+    let mut digests: BTreeSet<String> = BTreeSet::new();
+    let mut digest_of = |digest: &String, of_rendered: bool| {
+        if of_rendered {
+            digests.insert(digest.clone());
+            return "<digest>".to_owned();
+        }
+        digest.clone()
+    };
     let mut objects: Vec<(String, serde_json::Value)> = Vec::new();
     let mut add = |identity: String, name: Option<String>, mut value: serde_json::Value| {
         let metadata = value["metadata"].as_object_mut().unwrap();
@@ -20,7 +36,8 @@ pub fn canonical(observed: &Observed) -> BTreeMap<String, serde_json::Value> {
     };
     for service in &observed.services {
         let key = &service.labels()["svc.dpu.nvidia.com/dpudeployment-service"];
-        let identity = format!("<service {key} {}>", service.annotations()[VERSION]);
+        let digest = digest_of(&service.annotations()[VERSION], rendered.contains(key));
+        let identity = format!("<service {key} {digest}>");
         add(
             identity,
             Some(service.name_any()),
@@ -38,11 +55,8 @@ pub fn canonical(observed: &Observed) -> BTreeMap<String, serde_json::Value> {
             .service
             .as_ref()
             .unwrap();
-        let identity = format!(
-            "<interface {key} {} {}>",
-            own.interface_name,
-            interface.annotations()[VERSION]
-        );
+        let digest = digest_of(&interface.annotations()[VERSION], rendered.contains(key));
+        let identity = format!("<interface {key} {} {digest}>", own.interface_name);
         add(
             identity,
             Some(interface.name_any()),
@@ -50,7 +64,7 @@ pub fn canonical(observed: &Observed) -> BTreeMap<String, serde_json::Value> {
         );
     }
     for chain in &observed.chains {
-        let digest = &chain.annotations()["svc.dpu.nvidia.com/dpuservicechain-version"];
+        let digest = digest_of(&chain.annotations()[CHAIN_VERSION], !rendered.is_empty());
         add(
             format!("<chain {digest}>"),
             Some(chain.name_any()),
@@ -64,6 +78,11 @@ pub fn canonical(observed: &Observed) -> BTreeMap<String, serde_json::Value> {
             serde_json::to_value(set).unwrap(),
         );
     }
+    names.extend(
+        digests
+            .into_iter()
+            .map(|digest| (digest, "<digest>".to_owned())),
+    );
     names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     let mut all = BTreeMap::new();
     for (identity, value) in objects {

@@ -32,7 +32,16 @@ impl World {
         let names = self.services();
         let name = random.one(&names)?;
         let spec = &mut self.observed.configurations.get_mut(name)?.spec;
-        Some(match random.below(7) {
+        Some(match random.below(8) {
+            7 => {
+                if !self.templated.remove(name) {
+                    self.templated.insert(name.clone());
+                }
+                format!(
+                    "{name}: names its dependencies {}",
+                    self.templated.contains(name)
+                )
+            }
             0..=3 => {
                 let value = random.below(3);
                 let settings = spec.service_configuration.as_mut()?;

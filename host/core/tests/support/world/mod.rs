@@ -47,6 +47,8 @@ pub struct World {
     deleted_by_hand: BTreeSet<String>,
     /// How many revisions of a service there may be.
     revisions_max: BTreeMap<String, usize>,
+    /// Services whose values name the services they depend on.
+    templated: BTreeSet<String>,
     /// What happened, for the message of a failure.
     pub story: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl World {
             observed,
             deleted_by_hand: BTreeSet::new(),
             revisions_max: BTreeMap::new(),
+            templated: BTreeSet::new(),
             story: Vec::new(),
         };
         let mut names = SERVICES.to_vec();
@@ -100,8 +103,19 @@ impl World {
             observed,
             deleted_by_hand: BTreeSet::new(),
             revisions_max: BTreeMap::new(),
+            templated: self.templated.clone(),
             story: Vec::new(),
         }
+    }
+
+    /// Services of which the values have the generated name of another in them.
+    pub fn rendered(&self) -> BTreeSet<String> {
+        let services = &self.observed.deployment.spec.services;
+        let depends = |name: &&String| {
+            let depends_on = services.get(*name).and_then(|s| s.depends_on.as_ref());
+            depends_on.is_some_and(|list| !list.is_empty())
+        };
+        self.templated.iter().filter(depends).cloned().collect()
     }
 
     fn add_service(&mut self, name: &str) {
@@ -127,6 +141,7 @@ impl World {
 
     /// All interfaces of all services and an uplink in one switch, as the user would correct it after an edit.
     fn connect(&mut self) {
+        self.name_dependencies();
         let ports = self
             .services()
             .into_iter()
@@ -159,6 +174,33 @@ impl World {
         if let Some(chains) = &mut self.observed.deployment.spec.service_chains {
             let service_mtu = chains.switches.first().and_then(|s| s.service_mtu);
             chains.switches = vec![Switch { ports, service_mtu }];
+        }
+    }
+
+    /// Writes the names of its dependencies, as templates, into the values of a templated service.
+    fn name_dependencies(&mut self) {
+        let services = &self.observed.deployment.spec.services;
+        for (name, configuration) in &mut self.observed.configurations {
+            let depends_on = services.get(name).and_then(|s| s.depends_on.as_ref());
+            let peers: Vec<String> = depends_on
+                .into_iter()
+                .flatten()
+                .filter(|_| self.templated.contains(name))
+                .map(|on| format!("{{{{ .Services.{}.Name }}}}", on.name))
+                .collect();
+            let settings = configuration.spec.service_configuration.as_mut().unwrap();
+            let values = settings
+                .helm_chart
+                .as_ref()
+                .and_then(|chart| chart.values.as_ref());
+            let level = values.and_then(|values| values.0.get("level").cloned());
+            let mut values = serde_json::Map::new();
+            values.extend(level.map(|level| ("level".to_owned(), level)));
+            if !peers.is_empty() {
+                values.insert("peers".to_owned(), peers.into());
+            }
+            let chart = (!values.is_empty()).then(|| serde_json::json!({ "values": values }));
+            settings.helm_chart = chart.map(|chart| serde_json::from_value(chart).unwrap());
         }
     }
 
