@@ -352,3 +352,44 @@ fn deletion_names_the_cluster_that_does_not_answer() {
         )
     );
 }
+
+#[test]
+fn the_state_of_a_dependency_is_what_changes_the_outcome() {
+    let before = observed_dependencies(&example());
+    let annotated = |key: &str, value: &str| {
+        let mut observed = example();
+        for template in observed.templates.values_mut() {
+            let annotations = template.metadata.annotations.get_or_insert_default();
+            annotations.insert(key.to_owned(), value.to_owned());
+        }
+        for configuration in observed.configurations.values_mut() {
+            let annotations = configuration.metadata.annotations.get_or_insert_default();
+            annotations.insert(key.to_owned(), value.to_owned());
+        }
+        observed_dependencies(&observed)
+    };
+    for key in [
+        "dpu.nvidia.com/doca-version",
+        "svc.dpu.nvidia.com/template-delimiter",
+        "plugin.dpu.nvidia.com/template-merge",
+    ] {
+        let (one, other) = (annotated(key, "a"), annotated(key, "b"));
+        assert_ne!(one[2..], before[2..], "{key} is seen");
+        assert_ne!(one[2..], other[2..], "its value is seen");
+        assert_eq!(one[..2], before[..2]);
+    }
+    assert_eq!(annotated("example.com/note", "a"), before);
+
+    let mut observed = example();
+    let configuration = observed.configurations.get_mut("producer").unwrap();
+    configuration.metadata.labels = Some(BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+    configuration.metadata.resource_version = Some("7".to_owned());
+    assert_eq!(observed_dependencies(&observed), before);
+    let configuration = observed.configurations.get_mut("producer").unwrap();
+    configuration.metadata.uid = Some("of another object".to_owned());
+    assert_ne!(
+        observed_dependencies(&observed),
+        before,
+        "it was made again"
+    );
+}

@@ -4,13 +4,13 @@ use super::child::{Child, note, readiness};
 use crate::kit::{
     Context, Kind, WriteError, apply as apply_object, delete, patch_metadata, remove_finalizer,
 };
-use dpf_api::keys::{finalizers, labels, managers};
+use dpf_api::keys::{finalizers, managers};
 use dpf_api::provisioning::{Bfb, DpuFlavor, DpuSet};
 use dpf_api::svc::{
     DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface, DpuServiceTemplate,
 };
 use dpf_core::dpudeployment::build::service_owner;
-use dpf_core::dpudeployment::marks::mark_label;
+use dpf_core::dpudeployment::marks::{mark_label, mark_patch};
 use dpf_core::dpudeployment::status::Readiness;
 use dpf_core::dpudeployment::{Action, ChildKind, DependencyKind, Observed};
 use kube::api::{Patch, PatchParams};
@@ -209,22 +209,7 @@ async fn mark<K: Kind>(
             source: Box::new(source),
         })?;
     let Some(object) = object else { return Ok(()) };
-    let marks = object
-        .labels()
-        .keys()
-        .filter(|key| key.starts_with(labels::CONSUMED_BY_DPUDEPLOYMENT_PREFIX));
-    let others = marks.filter(|key| **key != label).count();
-    let mut finalizers: Vec<String> = object
-        .finalizers()
-        .iter()
-        .filter(|f| *f != finalizers::DPUDEPLOYMENT)
-        .cloned()
-        .collect();
-    if wanted || others > 0 {
-        finalizers.push(finalizers::DPUDEPLOYMENT.to_owned());
-    }
-    let value = if wanted { json!("") } else { Value::Null };
-    let metadata = json!({ "finalizers": finalizers, "labels": { label: value } });
+    let metadata = mark_patch(object.meta(), &label, wanted);
     patch_metadata(&context.client, managers::DPUDEPLOYMENT, &object, metadata)
         .await
         .map(|_| ())

@@ -18,7 +18,7 @@ use dpf_stage::{
     Severity,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a plugin gave no answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -234,6 +234,7 @@ fn revision<'a>(
             history_limit: history_limit(validated),
             base: service.name,
             owner_uid: validated.uid,
+            taken: &BTreeSet::new(),
         },
         service_digest_of,
         |object| {
@@ -406,6 +407,7 @@ fn build_chain<'a>(
             history_limit: history_limit(validated),
             base: validated.name,
             owner_uid: validated.uid,
+            taken: &BTreeSet::new(),
         },
         |chain| {
             chain

@@ -110,10 +110,10 @@ pub fn in_cluster_digest(namespace: &str, name: &str, service: &str) -> VersionD
     ])
 }
 
-/// The ten digits of any spec, to see whether it is the same.
+/// The ten digits of the state of any object, to see whether it is the same.
 #[must_use]
-pub fn spec_digest(spec: &Value) -> VersionDigest {
-    digest(&[&encode(spec)])
+pub fn state_digest(state: &Value) -> VersionDigest {
+    digest(&[&encode(state)])
 }
 
 fn digest(documents: &[&str]) -> VersionDigest {

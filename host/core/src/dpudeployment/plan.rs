@@ -303,8 +303,8 @@ fn choose_interfaces(
         .collect();
     templates
         .map(|template| {
-            let of_this_name =
-                interfaces_of(validated, revision.service.name).filter(|interface| {
+            let (of_this_name, rest): (Vec<&DpuServiceInterface>, Vec<&DpuServiceInterface>) =
+                interfaces_of(validated, revision.service.name).partition(|interface| {
                     let service = interface.spec.template.spec.template.spec.service.as_ref();
                     // The network cannot be changed in place: another one is another interface.
                     service.is_some_and(|service| {
@@ -312,6 +312,7 @@ fn choose_interfaces(
                             && service.virtual_network == template.virtual_network
                     }) && !owned_by(interface, &others)
                 });
+            let taken = rest.into_iter().map(name_of).collect();
             let base = interface_base(revision.service.name, &template.name);
             let choice = choose(
                 of_this_name,
@@ -321,6 +322,7 @@ fn choose_interfaces(
                     history_limit: usize::MAX,
                     base: &base,
                     owner_uid: validated.uid,
+                    taken: &taken,
                 },
                 |interface| {
                     interface

@@ -54,6 +54,8 @@ pub struct Rules<'a> {
     pub base: &'a str,
     /// Uid of the deployment.
     pub owner_uid: &'a str,
+    /// Names of objects that are not among the revisions.
+    pub taken: &'a BTreeSet<String>,
 }
 
 /// Chooses among the revisions of one service, interface or chain.
@@ -79,6 +81,7 @@ pub fn choose<'a, K: Resource>(
         .chain(&same)
         .chain(&older)
         .map(|object| name_of(*object))
+        .chain(rules.taken.iter().cloned())
         .collect();
     if let Some(current) = same.pop() {
         // The oldest object of a digest wins; younger ones are duplicates.
@@ -188,6 +191,7 @@ mod tests {
                 history_limit,
                 base: "producer",
                 owner_uid: "uid",
+                taken: &BTreeSet::new(),
             },
             |o| Some(o.spec.deployment_service_name.as_str()),
             |o| o.spec.helm_chart.source.version == "ready",

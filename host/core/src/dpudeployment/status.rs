@@ -1,7 +1,7 @@
 //! Conditions as a function of the report and of what was written.
 
 use super::action::{ChildKind, Report};
-use super::digest::spec_digest;
+use super::digest::state_digest;
 use super::observed::Observed;
 use super::rejection::{Rejection, aggregate, occurred};
 use super::validate::Invalid;
@@ -9,11 +9,14 @@ use crate::conditions::{Conditions, Verdict, bulleted, is_true_for};
 use crate::names::name_of;
 use dpf_api::conditions::dpudeployment as types;
 use dpf_api::conditions::{READY, reasons};
+use dpf_api::keys::annotations;
 use dpf_api::svc::{DpuDeployment, ObservedDependency};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
+use kube::core::object::HasSpec;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// How far a pass came.
@@ -83,6 +86,7 @@ pub fn conditions(
     set_children_ready(
         &mut conditions,
         report,
+        matches!(outcome, Outcome::Deleting { .. }),
         children,
         &deployment.metadata.namespace.clone().unwrap_or_default(),
     );
@@ -101,16 +105,37 @@ pub fn observed_dependencies(observed: &Observed) -> Vec<ObservedDependency> {
     all
 }
 
-fn dependency<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> ObservedDependency {
-    let spec = serde_json::to_value(object)
-        .ok()
-        .and_then(|value| value.get("spec").cloned())
-        .unwrap_or_default();
+/// Annotations of dependencies that change what is rolled out, exactly or as a prefix that ends with a slash.
+const SPEAKING_ANNOTATIONS: [&str; 3] = [
+    annotations::DOCA_VERSION,
+    annotations::TEMPLATE_DELIMITER,
+    annotations::PLUGIN_PREFIX,
+];
+
+/// Another object of the same name has another digest; other metadata may change without a word.
+fn dependency<K>(object: &K) -> ObservedDependency
+where
+    K: Resource<DynamicType = ()> + HasSpec,
+    K::Spec: Serialize,
+{
+    let meta = object.meta();
+    let speaks = |key: &&String| {
+        SPEAKING_ANNOTATIONS
+            .iter()
+            .any(|known| key == known || (known.ends_with('/') && key.starts_with(known)))
+    };
+    let annotations: BTreeMap<&String, &String> = meta
+        .annotations
+        .iter()
+        .flatten()
+        .filter(|(key, _)| speaks(key))
+        .collect();
+    let state = json!({ "spec": object.spec(), "annotations": annotations, "uid": meta.uid });
     ObservedDependency {
         kind: K::kind(&()).into_owned(),
         name: name_of(object),
-        generation: object.meta().generation,
-        digest: spec_digest(&spec),
+        generation: meta.generation,
+        digest: state_digest(&state),
     }
 }
 
@@ -131,6 +156,7 @@ fn set_invalid(conditions: &mut Conditions, invalid: &Invalid) {
             reasons::ERROR,
             &invalid.chain,
         ),
+        (types::DPUSETS_RECONCILED, reasons::ERROR, &invalid.sets),
     ] {
         if !errors.is_empty() {
             conditions.set(
@@ -231,10 +257,11 @@ fn kind_name(kind: ChildKind) -> &'static str {
     }
 }
 
-/// A pass that did not get as far as a plan speaks of the children that exist.
+/// A pass that did not get as far as a plan speaks of the children that exist. While deleting, nothing left is what is wanted.
 fn set_children_ready(
     conditions: &mut Conditions,
     report: Option<&Report>,
+    deleting: bool,
     children: &Readiness,
     namespace: &str,
 ) {
@@ -249,7 +276,7 @@ fn set_children_ready(
                 .filter(|name| !existing.get(*name).copied().unwrap_or(false))
                 .map(|name| format!("{namespace}/{name}"))
                 .collect(),
-            None if existing.is_empty() => continue,
+            None if existing.is_empty() && !deleting => continue,
             None => existing
                 .iter()
                 .filter(|(_, ready)| !**ready)
