@@ -1,5 +1,6 @@
-//! Random lives of a deployment: ten thousand, or as many as `RANDOM_LIVES` says. After every pass the invariants of `support::world` hold; when everything
-//! becomes ready in the end, what exists is what the final spec alone would have made.
+//! Random lives of a deployment: ten thousand, or as many as `RANDOM_LIVES` says. After every pass the invariants of
+//! `support::world` hold; when everything becomes ready in the end, what exists is what the final spec alone would have
+//! made.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,8 +17,7 @@ use support::world::{Random, World};
 
 const LIVES: u64 = 10_000;
 
-/// Most lives are small, where most mistakes show; one in eight has up to six services.
-/// Returns whether values named another service in the end.
+/// Most lives are small, where most mistakes show; one in eight has up to six services. Returns whether values named another service in the end.
 fn live(seed: u64, world: &mut Option<World>) -> bool {
     let mut random = Random(seed);
     let services = if random.once_in(8) {
@@ -98,7 +98,7 @@ fn random_lives_end_where_the_final_spec_leads() {
         .collect();
     let rendered: u64 = halves.into_iter().map(|half| half.join().unwrap()).sum();
     assert!(
-        rendered > lives / 100,
+        lives < 1_000 || rendered > lives / 100,
         "only {rendered} of {lives} lives end with values that name another service"
     );
 }

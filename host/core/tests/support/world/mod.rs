@@ -39,7 +39,7 @@ impl Random {
 }
 
 /// The deployment, its children and what was done to them.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct World {
     /// What a pass reads.
     pub observed: Observed,
@@ -87,6 +87,9 @@ impl World {
         for _ in 0..services {
             let name = names.remove(random.below(names.len()));
             world.add_service(name);
+            if random.once_in(2) {
+                world.templated.insert(name.to_owned());
+            }
         }
         world.connect();
         world
