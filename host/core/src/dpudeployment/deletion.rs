@@ -30,19 +30,18 @@ pub fn plan_deletion(observed: &Observed) -> Plan {
             .into_iter()
             .map(move |name| Action::Delete { kind, name })
     };
-    let names = |objects: Vec<String>| objects;
     if workload > 0 {
         plan.actions.extend(delete(
             ChildKind::Chain,
-            names(alive(&observed.chains).map(name_of).collect()),
+            alive(&observed.chains).map(name_of).collect(),
         ));
         plan.actions.extend(delete(
             ChildKind::Interface,
-            names(alive(&observed.interfaces).map(name_of).collect()),
+            alive(&observed.interfaces).map(name_of).collect(),
         ));
         plan.actions.extend(delete(
             ChildKind::Service,
-            names(alive(&observed.services).map(name_of).collect()),
+            alive(&observed.services).map(name_of).collect(),
         ));
         unpause_terminating(observed, &mut plan);
     } else if !observed.sets.is_empty() {
@@ -97,6 +96,7 @@ fn wait_for(observed: &Observed) -> BTreeMap<ChildKind, Vec<String>> {
         note(ChildKind::Service, &service.metadata, conditions);
     }
     all.retain(|_, lines| !lines.is_empty());
+    all.values_mut().for_each(|lines| lines.sort());
     all
 }
 
@@ -117,14 +117,14 @@ pub(super) fn unpause_terminating(observed: &Observed, plan: &mut Plan) {
             _ => None,
         })
         .collect();
-    for service in observed
+    let paused = observed
         .services
         .iter()
-        .filter(|service| service.spec.paused == Some(true))
-    {
-        let name = name_of(service);
-        if service.metadata.deletion_timestamp.is_some() || deleted_now.contains(&name) {
-            plan.actions.push(Action::Unpause { service: name });
-        }
-    }
+        .filter(|service| service.spec.paused == Some(true));
+    let goes = paused.filter(|service| {
+        service.metadata.deletion_timestamp.is_some() || deleted_now.contains(&name_of(*service))
+    });
+    let names: BTreeSet<String> = goes.map(name_of).collect();
+    let unpause = |service| Action::Unpause { service };
+    plan.actions.extend(names.into_iter().map(unpause));
 }

@@ -48,6 +48,8 @@ pub(super) fn needed_by(
                 }),
         );
     }
+    // A message that follows the order of a list would change without a reason.
+    needed.sort();
     needed
 }
 

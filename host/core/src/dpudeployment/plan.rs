@@ -437,10 +437,14 @@ fn terminates<K: Resource>(objects: &[K], name: &str) -> bool {
     })
 }
 
+/// Objects that are not being deleted, by name: the order in which they were read is no reason for another plan.
 pub(super) fn alive<K: Resource>(objects: &[K]) -> impl Iterator<Item = &K> {
-    objects
+    let mut alive: Vec<&K> = objects
         .iter()
         .filter(|object| object.meta().deletion_timestamp.is_none())
+        .collect();
+    alive.sort_by_key(|object| object.meta().name.as_deref());
+    alive.into_iter()
 }
 
 /// Deletes services and interfaces that nothing keeps. An older revision is deleted before it is unpaused, so that its

@@ -3,7 +3,7 @@
 use chain_builder::DefaultChainBuilder;
 use dpf_core::dpudeployment::validate::Service;
 use dpf_core::dpudeployment::{Refusal, Stages};
-use dpf_plugin_sdk::{ChainBuilder, TemplateMerge, VersionCheck, chain, check, values};
+use dpf_plugin_sdk::{call, chain, check, values};
 use dpf_stage::{
     ChainPort, ChainRequest, ChainResponse, ChainSwitch, CheckRequest, DeploymentRef, Failure,
     Finding, Ipam, MergeRequest, MergeResponse, Pairs, PortSpec, Severity,
@@ -22,7 +22,7 @@ impl Stages for DefaultStages {
         request: &MergeRequest,
     ) -> Result<MergeResponse, Refusal> {
         let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
-        let response = DefaultTemplateMerge::merge(values::Request {
+        let response = call::merge::<DefaultTemplateMerge>(values::Request {
             settings: "{}".to_owned(),
             deployment: deployment(&request.deployment),
             service: values::Service {
@@ -63,7 +63,7 @@ impl Stages for DefaultStages {
             resource_requirements: list(&service.resource_requirements),
             in_cluster: service.in_cluster,
         });
-        DefaultVersionCheck::check(check::Request {
+        call::check::<DefaultVersionCheck>(check::Request {
             settings: "{}".to_owned(),
             deployment: deployment(&request.deployment),
             services: services.collect(),
@@ -96,7 +96,7 @@ impl Stages for DefaultStages {
             service_id: service.service_id.clone(),
             interfaces: service.interfaces.clone(),
         });
-        let response = DefaultChainBuilder::build(chain::Request {
+        let response = call::build::<DefaultChainBuilder>(chain::Request {
             settings: "{}".to_owned(),
             deployment: deployment(&request.deployment),
             switches: switches.collect(),
