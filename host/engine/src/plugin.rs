@@ -282,6 +282,9 @@ impl Plugin {
         call: impl FnOnce() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let results = &self.inner.runtime.results;
+        if !results.keeps() {
+            return call();
+        }
         let key = results::key(
             &self.inner.digest,
             self.inner.stage.as_str(),

@@ -60,6 +60,11 @@ impl Results {
         }
     }
 
+    /// Whether anything is kept at all.
+    pub(crate) fn keeps(&self) -> bool {
+        self.limit > 0
+    }
+
     pub(crate) fn get<T: Clone + 'static>(&self, key: &Key) -> Option<T> {
         // Nothing between two changes of the state can panic.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -228,7 +228,8 @@ fn run_cargo(
     }
     forget_the_outer_build(&mut command);
     let profile = [
-        ("OPT_LEVEL", "s"),
+        // A merge takes a quarter less time than with "s", and the component is as large.
+        ("OPT_LEVEL", "3"),
         ("LTO", "true"),
         ("CODEGEN_UNITS", "1"),
         ("PANIC", "abort"),

@@ -48,9 +48,10 @@ impl TemplateMerge for DefaultTemplateMerge {
         )?;
         let rendered = match configuration {
             Some(values) if request.render => {
-                let values = render::render(&values, &request)
+                let mut values = render::render(&values, &request)
                     .map_err(|findings| failure("TemplateFailed", findings))?;
-                Some(merge::plain_numbers(values))
+                merge::plain_numbers(&mut values);
+                Some(values)
             }
             other => other,
         };
@@ -59,8 +60,10 @@ impl TemplateMerge for DefaultTemplateMerge {
             _ => request.configuration_values.clone(),
         };
         let mut findings = Vec::new();
-        let values = merge::merge(template, rendered, &configuration_object, &mut findings)
-            .map(merge::plain_numbers);
+        let mut values = merge::merge(template, rendered, &configuration_object, &mut findings);
+        if let Some(values) = &mut values {
+            merge::plain_numbers(values);
+        }
         Ok(Response {
             configuration_values,
             values: values.map(|values| values.to_string()),

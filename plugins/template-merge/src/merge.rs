@@ -66,23 +66,22 @@ fn name(value: &Value) -> &'static str {
 }
 
 /// Writes `1.0` as `1`, as Go does. Version digests depend on it.
-pub fn plain_numbers(value: Value) -> Value {
+pub fn plain_numbers(value: &mut Value) {
     /// All integers up to here are floats as well.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
-        Value::Number(number) if number.is_f64() => match number.as_f64() {
-            #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-            Some(float) if float.fract() == 0.0 && float.abs() <= EXACT => {
-                Value::Number(Number::from(float as i64))
+        Value::Number(number) if number.is_f64() => {
+            if let Some(float) = number.as_f64()
+                && float.fract() == 0.0
+                && float.abs() <= EXACT
+            {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+                let whole = float as i64;
+                *number = Number::from(whole);
             }
-            _ => Value::Number(number),
-        },
-        Value::Array(items) => Value::Array(items.into_iter().map(plain_numbers).collect()),
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .map(|(key, value)| (key, plain_numbers(value)))
-                .collect(),
-        ),
-        other => other,
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain_numbers),
+        Value::Object(map) => map.values_mut().for_each(plain_numbers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
