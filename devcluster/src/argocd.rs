@@ -2,10 +2,10 @@
 //!
 //! There is no Helm in here. Every chart for DPUs has to render one DaemonSet whose pods carry what
 //! `valuesObject.serviceDaemonSet` says; that contract is what is rendered. Whether chart and version exist is asked
-//! from the repository, over HTTP, as the real one would.
+//! from the repository, over HTTP, as the real one would; a repository that is not served here has them.
 //!
 //! ```text
-//!   Application ──> index.yaml has chart and version? ──no──> Unknown, condition ComparisonError
+//!   Application ──> the repository has chart and version? ──no──> Unknown, condition ComparisonError
 //!                        │ yes
 //!                        └──> DaemonSet in the destination ──> sync, health from its status
 //! ```
@@ -17,6 +17,7 @@ pub use application::{Application, ApplicationSpec, ApplicationStatus, crds};
 
 use crate::charts;
 use crate::kit::{Failed, While, optional, run};
+use crate::outside;
 use application::Outcome;
 use dpf_api::keys::{annotations, finalizers};
 use jiff::Timestamp;
@@ -140,15 +141,13 @@ async fn available(application: &Application, settings: &Settings) -> Result<(),
         url.trim_start_matches("https://") == host
     });
     let Some((_, mirror)) = mirrored else {
-        let known: Vec<_> = settings
-            .repositories
-            .iter()
-            .map(|(from, _)| from.clone())
-            .collect();
-        let known = known.join(", ");
-        return Err(format!(
-            "repository {url} cannot be reached from here; reachable are: {known}"
-        ));
+        // Repositories of others have what is asked of them; see `outside`.
+        return match outside::is_unreachable(url) {
+            true => Err(format!(
+                "repository {url} cannot be reached: names that end in .invalid never are"
+            )),
+            false => Ok(()),
+        };
     };
     let fetched = async {
         let answer = settings

@@ -3,7 +3,7 @@
 //! A file starts with the magic of a boot stream and contains, between bytes that mean nothing, the software inventory
 //! from which controllers read the versions. `bf-bundle-2.9.0-33_anything.bfb` is DOCA 2.9.0, build 33.
 
-use crate::servers::{Handler, body, text};
+use crate::servers::{Answer, Handler, body, text};
 use futures::FutureExt as _;
 use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
@@ -164,21 +164,26 @@ pub fn handler(faults: ImageFaults) -> Handler {
     Arc::new(move |request| {
         let faults = faults.clone();
         async move {
-            if request.method() != Method::GET && request.method() != Method::HEAD {
-                return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
-            }
             let file = request.uri().path().rsplit('/').next().unwrap_or_default();
             let Some(versions) = Versions::of_bundle(file) else {
                 let hint = "no such image; there is one for every bf-bundle-<major>.<minor>.<patch>-<build>_<text>.bfb";
                 return text(StatusCode::NOT_FOUND, hint);
             };
-            if faults.take() {
-                return text(StatusCode::SERVICE_UNAVAILABLE, "failing as asked");
-            }
-            body(StatusCode::OK, "application/octet-stream", image(&versions))
+            answer(request.method(), &versions, &faults)
         }
         .boxed()
     })
+}
+
+/// The image with these versions, unless a fault is due.
+pub(crate) fn answer(method: &Method, versions: &Versions, faults: &ImageFaults) -> Answer {
+    if method != Method::GET && method != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+    }
+    if faults.take() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "failing as asked");
+    }
+    body(StatusCode::OK, "application/octet-stream", image(versions))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A development cluster in one process: two API servers, and simulated neighbours behind real protocols.
 //!
 //! What this crate is: the world that a laptop lacks. A management cluster with hosts, DPUs and their BMCs, a DPU cluster
-//! whose nodes appear when a BMC has installed an image, an image server, a chart repository, an Argo CD, kubelets, and
-//! the agents of the DPUs.
+//! whose nodes appear when a BMC has installed an image, an image server, a chart repository, everybody else's images and
+//! charts, an Argo CD, kubelets, and the agents of the DPUs.
 //!
 //! What it is not: it knows nothing of the controllers under test. They see HTTP servers and two kubeconfigs.
 //!
@@ -11,7 +11,7 @@
 //!                          │ DPUDevice.bmcIp:bmcPort                     v
 //!   dpf-host ──Redfish──> bmc ──boot──> machines (join) ──> API server <── dpu.kubeconfig
 //!      │                                                        │
-//!      └──mirrors──> images, charts            daemonsets, kubelet, agent
+//!      └──mirrors──> images, charts, outside   daemonsets, kubelet, agent
 //! ```
 //!
 //! ```no_run
@@ -32,6 +32,7 @@ pub mod images;
 pub mod kit;
 pub mod kubelet;
 pub mod machines;
+pub mod outside;
 pub mod servers;
 pub mod switches;
 pub mod world;

@@ -6,7 +6,9 @@ use crate::kit::Failed;
 use crate::machines::DpuCluster;
 use crate::servers::Listener;
 use crate::world::{self, Host};
-use crate::{agent, argocd, charts, daemonsets, images, kubelet, machines, rights, switches};
+use crate::{
+    agent, argocd, charts, daemonsets, images, kubelet, machines, outside, rights, switches,
+};
 use dpf_apiserver::{ApiServer, Audit, Listening, Tls, Token};
 use kube::Client;
 use std::collections::BTreeMap;
@@ -186,6 +188,14 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
     tasks.spawn(image_server.serve(stop.clone(), images::handler(image_faults.clone())));
     let index = charts::handler(&charts::example())?;
     tasks.spawn(chart_server.serve(stop.clone(), index));
+    let others = listen("the servers of others").await?;
+    let mut mirrors = vec![
+        format!("{IMAGE_URL}={image_url}"),
+        format!("{CHART_URL}={chart_url}"),
+    ];
+    mirrors.extend(outside::mirrors(&others.url()));
+    let handler = outside::handler(host.client.clone(), image_faults.clone());
+    tasks.spawn(others.serve(stop.clone(), handler));
 
     let (sender, booted) = mpsc::channel(BOOTS);
     let password = secret()?;
@@ -234,10 +244,7 @@ pub async fn start(options: Options) -> Result<DevCluster, StartError> {
         host_kubeconfig: host.path,
         controller_kubeconfig,
         dpu_kubeconfig: dpu.path,
-        mirrors: vec![
-            format!("{IMAGE_URL}={image_url}"),
-            format!("{CHART_URL}={chart_url}"),
-        ],
+        mirrors,
         host: host.client,
         dpu: dpu.client,
         bmcs,

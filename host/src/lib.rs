@@ -33,3 +33,5 @@ pub mod dpuservice;
 pub mod dpuservicechain;
 pub mod dpuserviceinterface;
 pub mod sets;
+
+pub mod notsupported;

@@ -31,6 +31,7 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) -> Result<(), String
         dpuserviceinterface,
         dpuservicechain,
         sets,
+        notsupported,
     );
     let mut outcome = Ok(());
     while let Some(ended) = controllers.join_next().await {

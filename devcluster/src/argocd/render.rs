@@ -56,7 +56,8 @@ pub fn daemon_set(application: &Application) -> Result<DaemonSet, String> {
         Value::Object(strategy)
     };
     let chart = source.chart_name();
-    let version = source.target_revision.trim_start_matches('v').to_owned();
+    // The build of a semantic version follows a plus sign, which neither labels nor tags of images may have.
+    let version = source.target_revision.trim_start_matches('v').replace('+', "_");
     let set = json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet",
         "metadata": {
@@ -110,6 +111,17 @@ mod tests {
             },
             status: None,
         }
+    }
+
+    #[test]
+    fn the_build_of_a_version_fits_into_a_label() {
+        let mut application = application(json!({}), None);
+        if let Some(source) = &mut application.spec.source {
+            source.target_revision = "v1.0.0+r7".to_owned();
+        }
+        let set = daemon_set(&application).unwrap();
+        let label = set.metadata.labels.unwrap().remove("helm.sh/chart");
+        assert_eq!(label.as_deref(), Some("producer-1.0.0_r7"));
     }
 
     #[test]

@@ -219,6 +219,9 @@ fn drop_nullable(schema: &mut Props) {
         JSONSchemaPropsOrArray as OrArray, JSONSchemaPropsOrBool as OrBool,
     };
     schema.nullable = None;
+    if let Some(words) = &mut schema.enum_ {
+        words.retain(|word| !word.0.is_null());
+    }
     for property in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
         drop_nullable(property);
     }

@@ -13,6 +13,8 @@ pub mod reasons {
     pub const ERROR: &str = "Error";
     /// Failed, and only a change by a person helps.
     pub const FAILURE: &str = "Failure";
+    /// Nothing in this version acts on the object, or on what it asks for.
+    pub const NOT_SUPPORTED: &str = "NotSupported";
     /// The object is being deleted and waits for others to go first.
     pub const AWAITING_DELETION: &str = "AwaitingDeletion";
 }

@@ -204,6 +204,8 @@ pub mod managers {
     pub const DPUNODEMAINTENANCE: &str = "dpunodemaintenance";
     /// DPUCluster.
     pub const DPUCLUSTER: &str = "dpucluster";
+    /// Kinds that nothing acts on.
+    pub const NOT_SUPPORTED: &str = "notsupported";
     /// DPUPlugin.
     pub const DPUPLUGIN: &str = "dpuplugin";
 }

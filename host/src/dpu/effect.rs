@@ -11,7 +11,7 @@ use dpf_api::provisioning::{Dpu, DpuNode, DpuNodeMaintenance};
 use dpf_core::conditions::is_true;
 use dpf_core::dpu::{Event, Said};
 use dpf_core::dpunodemaintenance::{
-    Joining, effective, join, leave as without, name, sync_requestors,
+    Joining, effective, join, leave as without, name, sync_requestors, withdraw as withdrawn,
 };
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -95,6 +95,13 @@ async fn find(
 /// All effects on the host of a DPU that name it among their requestors.
 async fn asked_for(context: &Context, dpu: &Dpu) -> Result<Vec<DpuNodeMaintenance>, Failure> {
     let own = dpu.name_any();
+    let mut effects = on_host(context, dpu).await?;
+    effects.retain(|m| m.spec.requestor.iter().flatten().any(|r| *r == own));
+    Ok(effects)
+}
+
+/// All effects on the host of a DPU.
+async fn on_host(context: &Context, dpu: &Dpu) -> Result<Vec<DpuNodeMaintenance>, Failure> {
     let mut found: Vec<DpuNodeMaintenance> = Vec::new();
     let namespace = dpu.namespace().unwrap_or_default();
     let inventory = context.settings.inventory_namespace.clone();
@@ -104,10 +111,8 @@ async fn asked_for(context: &Context, dpu: &Dpu) -> Result<Vec<DpuNodeMaintenanc
     }
     for namespace in namespaces {
         let all: Vec<DpuNodeMaintenance> = kit::list(&context.client, Some(&namespace)).await?;
-        found.extend(all.into_iter().filter(|m| {
-            m.spec.dpu_node_name == dpu.spec.dpu_node_name
-                && m.spec.requestor.iter().flatten().any(|r| *r == own)
-        }));
+        let here = |m: &DpuNodeMaintenance| m.spec.dpu_node_name == dpu.spec.dpu_node_name;
+        found.extend(all.into_iter().filter(here));
     }
     Ok(found)
 }
@@ -116,6 +121,16 @@ async fn asked_for(context: &Context, dpu: &Dpu) -> Result<Vec<DpuNodeMaintenanc
 pub(super) async fn leave(context: &Context, dpu: &Dpu) -> Result<(), Failure> {
     for object in asked_for(context, dpu).await? {
         if let Some(patch) = without(&dpu.name_any(), &object) {
+            change(context, &object, patch).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives up the effect because the DPU goes or failed: what it brought along goes, too. Repeatable at any time.
+pub(super) async fn withdraw(context: &Context, dpu: &Dpu) -> Result<(), Failure> {
+    for object in on_host(context, dpu).await? {
+        if let Some(patch) = withdrawn(&dpu.name_any(), &object) {
             change(context, &object, patch).await?;
         }
     }

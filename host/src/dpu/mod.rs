@@ -194,7 +194,7 @@ async fn reconcile(dpu: &Dpu, shared: &Shared) -> Result<Next, Failure> {
         DpuPhase::Ready => cluster::watch_over(context, &dpu).await?,
         DpuPhase::Error => {
             // The host is given back: nothing happens to it until somebody decides.
-            effect::leave(context, &dpu).await?;
+            effect::withdraw(context, &dpu).await?;
             return Ok(Next::OnEvent);
         }
         DpuPhase::Deleting => return delete(context, &dpu, &status).await,
@@ -277,7 +277,7 @@ async fn asked_to_retry(
 
 /// Takes back what the DPU left elsewhere, then lets the object go.
 async fn delete(context: &Context, dpu: &Dpu, status: &DpuStatus) -> Result<Next, Failure> {
-    effect::leave(context, dpu).await?;
+    effect::withdraw(context, dpu).await?;
     prepare::remove_configuration(context, dpu).await?;
     if let Some(said) = cluster::remove_node(context, dpu).await? {
         let work = Work::waiting(said).polled(cluster::UNREACHABLE);

@@ -2,6 +2,7 @@
 
 use super::{InClusterError, Reference};
 use crate::kit::get;
+use crate::kit::remote::is_filled;
 use dpf_api::keys::labels::IN_CLUSTER_VERSION_PREFIX;
 use dpf_api::provisioning::{DpuDevice, DpuNode, DpuNodeMaintenance, DpuSet};
 use dpf_api::svc::{DpuDeployment, DpuService};
@@ -60,20 +61,14 @@ impl Stores {
     /// False when the watches ended before that.
     pub(super) async fn are_complete(&self) -> bool {
         let (hosts, devices, deployments, services, sets, maintenances) = tokio::join!(
-            self.hosts.wait_until_ready(),
-            self.devices.wait_until_ready(),
-            self.deployments.wait_until_ready(),
-            self.services.wait_until_ready(),
-            self.sets.wait_until_ready(),
-            self.maintenances.wait_until_ready(),
+            is_filled(&self.hosts),
+            is_filled(&self.devices),
+            is_filled(&self.deployments),
+            is_filled(&self.services),
+            is_filled(&self.sets),
+            is_filled(&self.maintenances),
         );
-        hosts
-            .and(devices)
-            .and(deployments)
-            .and(services)
-            .and(sets)
-            .and(maintenances)
-            .is_ok()
+        hosts && devices && deployments && services && sets && maintenances
     }
 
     pub(super) fn world(&self) -> World {

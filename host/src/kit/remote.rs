@@ -34,6 +34,8 @@ use tokio::task::{AbortHandle, JoinSet};
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often Secrets are looked at again: a rotated kubeconfig, or one that came later, has no event of its own here.
 const RECHECK: Duration = Duration::from_secs(10);
+/// How often somebody who waits for a first list looks again.
+const FILLED_PAUSE: Duration = Duration::from_millis(100);
 /// References that wait for a controller; beyond that the watch itself waits.
 const QUEUE: usize = 256;
 /// One call to a DPU cluster takes at most this long.
@@ -255,6 +257,19 @@ where
     }
 }
 
+/// Waits until the store has its first list; false when its watch ended before that.
+///
+/// Any number may wait. Of several that wait with `Store::wait_until_ready` alone only the last one is woken, and the
+/// reconciles of the others would never end.
+pub async fn is_filled<K: Resource<DynamicType = ()> + Clone + 'static>(store: &Store<K>) -> bool {
+    loop {
+        match tokio::time::timeout(FILLED_PAUSE, store.wait_until_ready()).await {
+            Ok(outcome) => return outcome.is_ok(),
+            Err(_) => tracing::trace!(kind = %K::kind(&()), "not listed yet"),
+        }
+    }
+}
+
 /// A number that differs when the value does.
 pub fn hash_of(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -382,6 +397,28 @@ mod tests {
             list(&mut memory, vec![node("a", "2", "x")]),
             set(&["x", "y"])
         );
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_the_first_list_go_on() {
+        let (store, mut writer) = reflector::store::<Node>();
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { is_filled(&store).await })
+            })
+            .collect();
+        // All of them wait before the list comes.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        for task in waiting {
+            let filled = tokio::time::timeout(Duration::from_secs(10), task).await;
+            assert!(filled.expect("one was not woken").unwrap());
+        }
+        let (unfilled, writer) = reflector::store::<Node>();
+        drop(writer);
+        assert!(!is_filled(&unfilled).await);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod apply;
 mod crds;
 
-use crate::kit::remote::{self, Feed, Remote};
+use crate::kit::remote::{self, Feed, Remote, is_filled};
 use crate::kit::{
     Classified, Context, Kind, Next, Retry, Shutdown, WriteError, add_finalizer, explain,
     remove_finalizer, run as run_controller, write_status,
@@ -222,10 +222,7 @@ async fn listed_nodes<S: NodeSet>(shared: &Shared<S>) -> Result<Nodes, SetError>
 where
     S::Child: Kind,
 {
-    let listed = async {
-        shared.nodes.wait_until_ready().await.is_ok()
-            && shared.children.wait_until_ready().await.is_ok()
-    };
+    let listed = async { is_filled(&shared.nodes).await && is_filled(&shared.children).await };
     if !tokio::time::timeout(SYNC_TIMEOUT, listed)
         .await
         .unwrap_or(false)

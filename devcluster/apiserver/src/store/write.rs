@@ -242,7 +242,10 @@ pub fn decode(
 ) -> Result<Vec<String>, ApiError> {
     check_kind(resource, object)?;
     let unknown = if resource.schema.is_custom() {
-        prune::prune(object, resource.schema.root_value())
+        let root = resource.schema.root_value();
+        let unknown = prune::prune(object, root);
+        default::drop_nulls(object, root);
+        unknown
     } else {
         prune::drop_nulls(object);
         check_types(resource, object)?;

@@ -12,10 +12,13 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 mod bfb;
+mod bluefieldsoftware;
 mod dpu;
 mod dpucluster;
 mod dpudevice;
+mod dpudiscovery;
 mod dpuflavor;
+mod dpuflavortemplate;
 mod dpunode;
 mod dpunodemaintenance;
 mod dpuset;
@@ -24,6 +27,9 @@ pub(crate) mod rules;
 pub(crate) mod text_enum;
 
 pub use bfb::{Bfb, BfbPhase, BfbSpec, BfbStatus, BfbVersions, GivenVersions};
+pub use bluefieldsoftware::{
+    BlueFieldSoftware, BlueFieldSoftwareSpec, BlueFieldSoftwareStatus, FirmwareParts,
+};
 pub use dpu::{
     Address, ClusterAssignment, Dpu, DpuMode, DpuPhase, DpuSpec, DpuStatus, DpuType, Firmware,
     InstallInterface, Outdated, SecureBoot,
@@ -33,10 +39,12 @@ pub use dpucluster::{
     MAX_NODES_DEFAULT,
 };
 pub use dpudevice::{DeviceClusterMetadata, DpuDevice, DpuDeviceSpec, DpuDeviceStatus};
+pub use dpudiscovery::{DpuDiscovery, DpuDiscoverySpec, DpuDiscoveryStatus, IpRange, IpRangeSpec};
 pub use dpuflavor::{
     ConfigFile, ContainerdConfig, DpuFlavor, DpuFlavorSpec, FileOperation, FlavorMode, Grub,
     HostInterface, NvConfig, Ovs, Sysctl,
 };
+pub use dpuflavortemplate::{DpuFlavorTemplate, DpuFlavorTemplateSpec, DpuFlavorTemplateStatus};
 pub use dpunode::{
     DeviceReference, DmsAddress, DpuNode, DpuNodeSpec, DpuNodeStatus, Nothing, RebootMethod,
     RebootScript,
@@ -59,13 +67,19 @@ pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
             name_limit(Bfb::crd(), 187),
             json!({"phase": "Initializing"}),
         ),
+        status_default(
+            name_limit(BlueFieldSoftware::crd(), 187),
+            json!({"phase": "Initializing"}),
+        ),
         status_default(Dpu::crd(), json!({"phase": "Initializing"})),
         status_default(
             name_limit(DpuCluster::crd(), 63),
             json!({"phase": "Pending"}),
         ),
         name_limit(DpuDevice::crd(), 63),
+        DpuDiscovery::crd(),
         DpuFlavor::crd(),
+        DpuFlavorTemplate::crd(),
         name_limit(DpuNode::crd(), 48),
         name_limit(DpuNodeMaintenance::crd(), 63),
         name_limit(DpuSet::crd(), 63),

@@ -10,7 +10,7 @@ mod gate;
 mod requestors;
 
 pub use gate::{Gate, gate, unavailable_others};
-pub use requestors::{Joining, join, leave, sync_requestors};
+pub use requestors::{Joining, join, leave, sync_requestors, withdraw};
 
 use dpf_api::provisioning::NodeEffect;
 use sha2::{Digest, Sha256};

@@ -111,6 +111,39 @@ pub fn leave(dpu_name: &str, existing: &DpuNodeMaintenance) -> Option<Value> {
     Some(json!({ "spec": { "requestor": rest } }))
 }
 
+/// What a DPU that is being deleted, or in `Error`, takes with it: itself and what it brought along, unless another DPU brought the same.
+///
+/// Nobody else would release that: those who do look at the services of DPUs that exist, and the host would stay disturbed
+/// for ever.
+#[must_use]
+pub fn withdraw(dpu_name: &str, existing: &DpuNodeMaintenance) -> Option<Value> {
+    let own_record = record_key(dpu_name);
+    let records = existing.metadata.annotations.iter().flatten();
+    let (own, others): (Vec<_>, Vec<_>) = records
+        .filter(|(key, _)| key.starts_with(annotations::LAST_APPLIED_REQUESTORS_PREFIX))
+        .partition(|(key, _)| **key == own_record);
+    let names = |records: Vec<(&String, &String)>| -> Vec<String> {
+        let lists = records.into_iter();
+        lists
+            .flat_map(|(_, record)| serde_json::from_str::<Vec<String>>(record).unwrap_or_default())
+            .collect()
+    };
+    let recorded = !own.is_empty();
+    let (brought, kept) = (names(own), names(others));
+    let requestors = existing.spec.requestor.as_deref().unwrap_or_default();
+    let rest: Vec<&String> = requestors
+        .iter()
+        .filter(|r| *r != dpu_name && (!brought.contains(r) || kept.contains(r)))
+        .collect();
+    if !recorded && rest.len() == requestors.len() {
+        return None;
+    }
+    Some(json!({
+        "metadata": {"annotations": {own_record: null}},
+        "spec": {"requestor": rest},
+    }))
+}
+
 /// The patch after a change of `nodeMaintenanceAdditionalRequestors`: only what this DPU brought along is replaced.
 #[must_use]
 pub fn sync_requestors(dpu: &Dpu, existing: &DpuNodeMaintenance) -> Option<Value> {
@@ -201,6 +234,38 @@ mod tests {
             Some(json!({"spec": {"requestor": ["svc"]}}))
         );
         assert_eq!(leave("b", &object), None);
+    }
+
+    #[test]
+    fn what_a_deleted_dpu_brought_goes_with_it() {
+        let object = created(&dpu("a", &["svc", "chain"]));
+        let patch = withdraw("a", &object).unwrap();
+        assert_eq!(patch["spec"]["requestor"], json!([]));
+        assert_eq!(
+            patch["metadata"]["annotations"],
+            json!({ record_key("a"): null })
+        );
+        assert_eq!(withdraw("b", &object), None);
+
+        // After it left by itself, what it brought may still hold the host.
+        let mut left = object.clone();
+        left.spec.requestor = Some(vec!["svc".to_owned(), "of-a-person".to_owned()]);
+        let patch = withdraw("a", &left).unwrap();
+        assert_eq!(patch["spec"]["requestor"], json!(["of-a-person"]));
+    }
+
+    #[test]
+    fn what_another_dpu_brought_too_stays() {
+        let mut object = created(&dpu("a", &["svc", "old"]));
+        let Some(Joining::Patch(patch)) = join(&dpu("b", &["svc"]), &node(), Some(&object)) else {
+            panic!("b does not join");
+        };
+        let record = patch["metadata"]["annotations"][record_key("b")].clone();
+        let annotations = object.metadata.annotations.as_mut().unwrap();
+        annotations.insert(record_key("b"), record.as_str().unwrap().to_owned());
+        object.spec.requestor = serde_json::from_value(patch["spec"]["requestor"].clone()).unwrap();
+        let patch = withdraw("a", &object).unwrap();
+        assert_eq!(patch["spec"]["requestor"], json!(["svc", "b"]));
     }
 
     #[test]
