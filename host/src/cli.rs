@@ -1,10 +1,12 @@
 //! The command line of `dpf-host`.
 
 use crate::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown, identify};
-use crate::{manager, registry};
+use crate::plugins::{PluginSettings, compiler};
+use crate::{manager, metrics, registry};
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use dpf_engine::{Engine, EngineOptions};
+use dpf_core::dpuplugin::CallLimits;
+use dpf_engine::{Engine, EngineOptions, Limits};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
@@ -38,6 +40,12 @@ pub struct Cli {
 pub enum Command {
     /// Run the controllers until SIGINT or SIGTERM.
     Run(Box<RunOptions>),
+    /// Examine and compile a plugin from standard input; the host runs it as a child.
+    #[command(hide = true, name = compiler::COMMAND)]
+    CompilePlugin {
+        /// Where machine code is kept.
+        cache_dir: PathBuf,
+    },
     /// Print a completion script for this shell.
     Completion {
         /// The shell.
@@ -69,9 +77,65 @@ pub struct RunOptions {
     /// Fetch URLs that begin with FROM from TO instead; may be repeated.
     #[arg(long, value_name = "FROM=TO")]
     pub mirror: Vec<String>,
-    /// Directory for compiled plugins; private to this user.
+    /// Address of metrics (`/metrics`) in the format of OpenMetrics and Prometheus; without it there are none.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Directory for plugins and their machine code; private to this user. Without it they do not survive a restart.
     #[arg(long, value_name = "DIR")]
     pub plugin_cache_dir: Option<PathBuf>,
+    /// Directory from which a DPUPlugin may take a file; without it none may.
+    #[arg(long, value_name = "DIR")]
+    pub plugin_file_dir: Option<PathBuf>,
+    /// Memory of one call of a plugin; a DPUPlugin may ask for less.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2048))]
+    pub plugin_memory_mib: u32,
+    /// Time of one call of a plugin; a DPUPlugin may ask for less.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(10..=60_000))]
+    pub plugin_deadline_ms: u32,
+    /// Size of an answer of a plugin; a DPUPlugin may ask for less.
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub plugin_output_mib: u32,
+    /// Calls of one plugin at a time; a DPUPlugin may ask for fewer.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub plugin_concurrency: u32,
+    /// Size of a component.
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub plugin_component_mib: u32,
+}
+
+impl RunOptions {
+    fn plugin_limits(&self) -> Limits {
+        let mebibytes = |number: u32| usize::try_from(number).unwrap_or(usize::MAX) << 20;
+        Limits {
+            memory_bytes: mebibytes(self.plugin_memory_mib),
+            deadline: Duration::from_millis(self.plugin_deadline_ms.into()),
+            output_bytes: mebibytes(self.plugin_output_mib),
+            component_bytes: mebibytes(self.plugin_component_mib),
+            ..Limits::default()
+        }
+    }
+
+    /// Creates the directories of plugins.
+    fn plugin_settings(&self) -> anyhow::Result<PluginSettings> {
+        let limits = self.plugin_limits();
+        let caps = CallLimits {
+            memory_bytes: limits.memory_bytes,
+            deadline_milliseconds: self.plugin_deadline_ms.into(),
+            output_bytes: limits.output_bytes,
+            concurrency: self.plugin_concurrency,
+            log_lines_per_minute: limits.log_lines_per_minute,
+        };
+        let dir = self.plugin_cache_dir.as_deref();
+        let settings = PluginSettings::new(dir, caps)
+            .context("failed to prepare a directory for plugins; set another --plugin-cache-dir")?;
+        let program = std::env::current_exe()
+            .context("failed to find this program, which compiles plugins")?;
+        Ok(PluginSettings {
+            file_dir: self.plugin_file_dir.clone(),
+            compiler: Some(program),
+            ..settings
+        })
+    }
 }
 
 /// Prints a completion script.
@@ -122,8 +186,10 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
         .connect_timeout(CONNECT_TIMEOUT)
         .build()
         .context("failed to prepare outgoing HTTP")?;
+    let plugins = options.plugin_settings()?;
     let engine_options = EngineOptions {
-        cache_dir: options.plugin_cache_dir.clone(),
+        cache_dir: Some(plugins.compiled_dir.clone()),
+        limits: options.plugin_limits(),
         ..EngineOptions::default()
     };
     let engine = tokio::task::spawn_blocking(move || Engine::new(engine_options))
@@ -131,6 +197,12 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
         .context("failed to start the plugin engine")?
         .context("failed to start the plugin engine")?;
     let shutdown = Shutdown::new();
+    let metrics_listener = match options.metrics_listen {
+        Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+            format!("failed to listen on {address} for metrics; choose another --metrics-listen")
+        })?),
+        None => None,
+    };
     let listener = TcpListener::bind(options.registry_listen)
         .await
         .with_context(|| {
@@ -151,6 +223,7 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
     let context = Arc::new(Context {
         dpu_clusters: DpuClusters::new(client.clone()),
         engine,
+        plugins: Arc::default(),
         recorder: Recorder::new(
             client.clone(),
             Reporter {
@@ -165,11 +238,14 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
             bfb_dir: options.bfb_dir,
             registry_url,
             mirrors,
+            plugins,
             version: format!("v{}", env!("CARGO_PKG_VERSION")),
         },
         client,
     });
     let serving = tokio::spawn(registry::serve(listener, context.clone(), shutdown.clone()));
+    let measuring = metrics_listener
+        .map(|listener| tokio::spawn(metrics::serve(listener, context.clone(), shutdown.clone())));
     let on_signal = shutdown.clone();
     let signal = tokio::spawn(async move {
         wait_for_signal().await;
@@ -180,6 +256,9 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
     shutdown.cancel();
     signal.abort();
     serving.await.context("the image registry failed")?;
+    if let Some(measuring) = measuring {
+        measuring.await.context("the server of metrics failed")?;
+    }
     outcome.map_err(anyhow::Error::msg)
 }
 

@@ -12,10 +12,12 @@
 pub mod cli;
 pub mod kit;
 pub mod manager;
+pub mod metrics;
 
 pub mod dpudeployment;
 pub mod dpuservicetemplate;
 pub mod incluster;
+pub mod plugins;
 
 pub mod bfb;
 pub mod dpu;

@@ -16,6 +16,7 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) -> Result<(), String
         };
     }
     start!(
+        plugins,
         dpudeployment,
         incluster,
         dpuservicetemplate,

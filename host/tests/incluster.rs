@@ -10,9 +10,11 @@
 use dpf_api::keys::managers;
 use dpf_api::provisioning::{DpuNodeMaintenance, DpuSet};
 use dpf_api::svc::{DpuDeployment, DpuService};
+use dpf_core::dpuplugin::CallLimits;
 use dpf_devcluster::{DevCluster, Options, start};
 use dpf_engine::{Engine, EngineOptions};
 use dpf_host::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown};
+use dpf_host::plugins::PluginSettings;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -45,6 +47,7 @@ fn context(cluster: &DevCluster) -> Arc<Context> {
     Arc::new(Context {
         dpu_clusters: DpuClusters::new(client.clone()),
         engine: Engine::new(EngineOptions::default()).unwrap(),
+        plugins: Arc::default(),
         recorder: Recorder::new(client.clone(), reporter),
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
         settings: Settings {
@@ -53,6 +56,7 @@ fn context(cluster: &DevCluster) -> Arc<Context> {
             bfb_dir: std::path::PathBuf::new(),
             registry_url: String::new(),
             mirrors: Mirrors::default(),
+            plugins: PluginSettings::new(None, CallLimits::default()).unwrap(),
             version: "v0.0.0-test".to_owned(),
         },
         client,

@@ -11,10 +11,12 @@ use dpf_api::keys::{annotations, labels};
 use dpf_api::provisioning::{
     Bfb, BfbPhase, Dpu, DpuDevice, DpuFlavor, DpuNode, DpuNodeMaintenance, DpuPhase, DpuSet,
 };
+use dpf_core::dpuplugin::CallLimits;
 use dpf_devcluster::bmc::InstallFault;
 use dpf_devcluster::{DevCluster, Options, start};
 use dpf_engine::{Engine, EngineOptions};
 use dpf_host::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown};
+use dpf_host::plugins::PluginSettings;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -73,6 +75,7 @@ fn context(cluster: &DevCluster, dir: &std::path::Path, registry_url: &str) -> A
     Arc::new(Context {
         dpu_clusters: DpuClusters::new(client.clone()),
         engine: Engine::new(EngineOptions::default()).unwrap(),
+        plugins: Arc::default(),
         recorder: Recorder::new(client.clone(), reporter),
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
         settings: Settings {
@@ -81,6 +84,7 @@ fn context(cluster: &DevCluster, dir: &std::path::Path, registry_url: &str) -> A
             bfb_dir: dir.join("bfb"),
             registry_url: registry_url.to_owned(),
             mirrors: Mirrors::parse(cluster.mirrors.iter().map(String::as_str)).unwrap(),
+            plugins: PluginSettings::new(None, CallLimits::default()).unwrap(),
             version: "v0.0.0-test".to_owned(),
         },
         client,

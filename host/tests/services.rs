@@ -15,10 +15,12 @@ use dpf_api::svc::{
     DpuService, DpuServiceChain, DpuServiceInterface, DpuServiceTemplate, ServiceChain,
     ServiceInterface, ServiceInterfaceSet,
 };
+use dpf_core::dpuplugin::CallLimits;
 use dpf_core::dpuservice::argo::Application;
 use dpf_devcluster::DevCluster;
 use dpf_devcluster::kubelet::{Machine, register};
 use dpf_host::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown};
+use dpf_host::plugins::PluginSettings;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -154,6 +156,7 @@ fn context(cluster: &DevCluster) -> Context {
         client: client.clone(),
         dpu_clusters: DpuClusters::new(client.clone()),
         engine: dpf_engine::Engine::new(dpf_engine::EngineOptions::default()).unwrap(),
+        plugins: Arc::default(),
         recorder: Recorder::new(
             client,
             Reporter {
@@ -168,6 +171,7 @@ fn context(cluster: &DevCluster) -> Context {
             bfb_dir: std::path::PathBuf::new(),
             registry_url: String::new(),
             mirrors: Mirrors::parse(cluster.mirrors.iter().map(String::as_str)).unwrap(),
+            plugins: PluginSettings::new(None, CallLimits::default()).unwrap(),
             version: "test".to_owned(),
         },
     }

@@ -74,6 +74,9 @@ pub fn arguments(directory: &Path, cluster: &DevCluster, registry: &str) -> Vec<
         &plugins,
         "--registry-listen",
         registry,
+        // The log says which port it became.
+        "--metrics-listen",
+        "127.0.0.1:0",
     ]
     .map(str::to_owned)
     .to_vec();

@@ -34,6 +34,8 @@ pub mod dpuflavor;
 pub mod dpunodemaintenance;
 pub mod dpuset;
 
+pub mod dpuplugin;
+
 pub mod dpuready;
 pub mod dpuservice;
 pub mod dpuservicechain;

@@ -13,8 +13,8 @@ mod support;
 use dpf_core::dpudeployment::status::{Readiness, observed_dependencies};
 use dpf_core::dpudeployment::validate::Service;
 use dpf_core::dpudeployment::{
-    ChildKind, Observed, Outcome, Refusal, Rejection, Stages, conditions, consult, plan_deletion,
-    validate,
+    Answer, ChildKind, Observed, Outcome, Refusal, Rejection, Stages, conditions, consult,
+    plan_deletion, validate,
 };
 use dpf_stage::{
     ChainRequest, ChainResponse, CheckRequest, Failure, Finding, MergeRequest, MergeResponse,
@@ -37,7 +37,7 @@ impl Stages for With {
         &self,
         service: &Service<'_>,
         request: &MergeRequest,
-    ) -> Result<MergeResponse, Refusal> {
+    ) -> Result<Answer<MergeResponse>, Refusal> {
         self.merge
             .clone()
             .map_or_else(|| NativeStages.merge(service, request), Err)
@@ -45,7 +45,7 @@ impl Stages for With {
     fn check(&self, _request: &CheckRequest) -> Result<Vec<Finding>, Refusal> {
         Ok(self.findings.clone())
     }
-    fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, Refusal> {
+    fn build_chain(&self, request: &ChainRequest) -> Result<Answer<ChainResponse>, Refusal> {
         self.chain
             .clone()
             .map_or_else(|| NativeStages.build_chain(request), Err)

@@ -13,11 +13,13 @@ use crate::bindings::values::ValuesPre;
 use crate::component::Component;
 use crate::defaults;
 use crate::error::{EngineError, LoadError};
+use crate::guard::{GuardOptions, Guarded};
 use crate::limits::{EngineOptions, Limits};
 use crate::plugin::{Entry, Plugin, Prepared};
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 use crate::stage::{Descriptor, Stage};
+use crate::statistics::Statistics;
 
 /// Loads and runs plugins. Clones share everything.
 #[derive(Clone)]
@@ -66,6 +68,22 @@ impl Engine {
     /// As [`Engine::load`], settings apart.
     pub fn prepare(&self, stage: Stage, bytes: &[u8]) -> Result<Component, LoadError> {
         prepare(&self.runtime, stage, bytes)
+    }
+
+    /// Puts a vendor's plugin behind a circuit breaker and limits of its own. `options` name it; plugins of one name share numbers.
+    pub fn guard(&self, plugin: Plugin, options: GuardOptions) -> Guarded {
+        let statistics = self.runtime.statistics(&options.name);
+        Guarded::new(plugin, options, statistics)
+    }
+
+    /// Numbers about the plugins that were ever guarded under a name.
+    pub fn statistics(&self, name: &str) -> Arc<Statistics> {
+        self.runtime.statistics(name)
+    }
+
+    /// Forgets the numbers about a name.
+    pub fn forget_statistics(&self, name: &str) {
+        self.runtime.forget_statistics(name);
     }
 
     /// The plugin of a stage that is compiled into the binary.
@@ -164,7 +182,12 @@ fn check_descriptor(descriptor: &Descriptor) -> Result<(), LoadError> {
         });
     }
     let version = &descriptor.version;
-    if !version.starts_with(|c: char| c.is_ascii_digit()) || version.len() > 64 {
+    let semantic = version.starts_with(|c: char| c.is_ascii_digit())
+        && version.len() <= 64
+        && version
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
+    if !semantic {
         return Err(LoadError::Descriptor {
             detail: format!("version {version:?} is not a semantic version"),
         });

@@ -85,6 +85,12 @@ pub enum LoadError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The schema of its settings cannot be used.
+    #[error("the plugin exports an unusable schema of its settings: {detail}")]
+    SettingsSchema {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// It does not accept its settings.
     #[error("the plugin refuses its settings: {}", summary(findings))]
     Settings {
@@ -112,6 +118,7 @@ impl LoadError {
             LoadError::Compile { .. } => "CompileFailed",
             LoadError::Faulted(fault) => fault.reason(),
             LoadError::Descriptor { .. } => "DescriptorInvalid",
+            LoadError::SettingsSchema { .. } => "SettingsSchemaInvalid",
             LoadError::Settings { .. } => "SettingsInvalid",
         }
     }
@@ -159,6 +166,18 @@ impl Fault {
             FaultKind::Memory { .. } => "PluginMemoryExceeded",
             FaultKind::Output { .. } => "PluginOutputInvalid",
             FaultKind::Busy { .. } => "PluginsBusy",
+            FaultKind::CircuitOpen { .. } => "PluginCircuitOpen",
+        }
+    }
+
+    /// Whether the plugin did something wrong in this call. Otherwise it did not run.
+    pub fn is_of_plugin(&self) -> bool {
+        match self.kind {
+            FaultKind::Trap { .. }
+            | FaultKind::Deadline { .. }
+            | FaultKind::Memory { .. }
+            | FaultKind::Output { .. } => true,
+            FaultKind::Busy { .. } | FaultKind::CircuitOpen { .. } => false,
         }
     }
 }
@@ -195,5 +214,11 @@ pub enum FaultKind {
     Busy {
         /// How long the call waited.
         limit: Duration,
+    },
+    /// It failed several times in a row and is left alone for a while.
+    #[error("was not asked, because it failed several times in a row; it is tried again in {} s", retry_in.as_secs() + 1)]
+    CircuitOpen {
+        /// Until the next try.
+        retry_in: Duration,
     },
 }

@@ -24,27 +24,36 @@
 
 mod admit;
 mod bindings;
+mod breaker;
 mod component;
 mod convert;
 mod defaults;
 mod engine;
 mod error;
+mod guard;
 mod inspect;
 mod limits;
+mod log;
 mod plugin;
 mod results;
 mod runtime;
 mod sandbox;
+mod schema;
 mod slots;
 mod stage;
+mod statistics;
 mod usage;
 
+pub use breaker::Circuit;
 pub use component::Component;
 pub use defaults::default_component;
 pub use engine::Engine;
 pub use error::{CallError, EngineError, Fault, FaultKind, LoadError};
+pub use guard::{GuardOptions, Guarded};
 pub use inspect::{Inspection, inspect};
 pub use limits::{EngineOptions, Limits};
 pub use plugin::Plugin;
+pub use schema::check_settings;
 pub use stage::*;
+pub use statistics::{DURATION_BUCKETS, Outcome, Statistics};
 pub use usage::{Observer, Usage};

@@ -18,6 +18,8 @@ pub struct Limits {
     pub concurrency: u32,
     /// How long a call waits for its turn.
     pub wait: Duration,
+    /// Lines of log a plugin may write in a minute; further ones are counted and dropped.
+    pub log_lines_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -30,6 +32,7 @@ impl Default for Limits {
             component_bytes: 32 << 20,
             concurrency: 16,
             wait: Duration::from_secs(30),
+            log_lines_per_minute: 600,
         }
     }
 }

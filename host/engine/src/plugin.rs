@@ -1,7 +1,7 @@
 //! Calls of plugins.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wasmtime::Store;
@@ -13,13 +13,17 @@ use crate::bindings::check::CheckPre;
 use crate::bindings::values::ValuesPre;
 use crate::convert;
 use crate::error::{CallError, Fault, FaultKind};
+use crate::limits::Limits;
+use crate::log::{Log, Subject};
 use crate::results;
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
+use crate::slots::Slot;
 use crate::stage::{
     ChainRequest, ChainResponse, CheckRequest, Descriptor, Failure, Finding, MergeRequest,
     MergeResponse, Stage,
 };
+use crate::statistics::Statistics;
 use crate::usage::{Observer, Usage};
 
 /// An admitted plugin with its settings. Clones share everything.
@@ -40,6 +44,8 @@ struct Inner {
     descriptor: Descriptor,
     prepared: Prepared,
     observer: Option<Arc<dyn Observer>>,
+    limits: Limits,
+    log: Arc<Log>,
 }
 
 /// A component whose imports and exports are resolved.
@@ -76,8 +82,12 @@ impl Plugin {
     ) -> Self {
         let settings = "{}".to_owned();
         let descriptor = Descriptor::default();
+        let limits = runtime.limits.clone();
+        let log = Arc::new(Log::new(&label, limits.log_lines_per_minute, None));
         Self {
             inner: Arc::new(Inner {
+                limits,
+                log,
                 runtime,
                 stage,
                 digest,
@@ -92,10 +102,12 @@ impl Plugin {
 
     pub(crate) fn named(self, descriptor: Descriptor, label: String) -> Self {
         let inner = Arc::unwrap_or_clone(self.inner);
+        let log = Log::new(&label, inner.limits.log_lines_per_minute, None);
         Self {
             inner: Arc::new(Inner {
                 descriptor,
                 label,
+                log: Arc::new(log),
                 ..inner
             }),
         }
@@ -112,6 +124,19 @@ impl Plugin {
         }
     }
 
+    /// The plugin under another name, with limits of its own and numbers about it.
+    pub(crate) fn confined(self, name: &str, limits: Limits, statistics: Arc<Statistics>) -> Self {
+        let inner = Arc::unwrap_or_clone(self.inner);
+        let log = Log::new(name, limits.log_lines_per_minute, Some(statistics));
+        Self {
+            inner: Arc::new(Inner {
+                log: Arc::new(log),
+                limits,
+                ..inner
+            }),
+        }
+    }
+
     pub(crate) fn with_settings(&self, settings: &str) -> Self {
         let inner = Inner::clone(&self.inner);
         Self {
@@ -120,6 +145,37 @@ impl Plugin {
                 ..inner
             }),
         }
+    }
+
+    /// A slot of those that all vendors' plugins share.
+    pub(crate) fn take_shared_slot(&self, wait: Duration) -> Option<Slot<'_>> {
+        self.inner.runtime.shared_slots.take(wait)
+    }
+
+    /// The kept result of an equal request.
+    pub(crate) fn kept<R: Serialize, T: Clone + 'static>(
+        &self,
+        request: &R,
+    ) -> Option<Result<T, CallError>> {
+        self.lookup(&self.key(request)?)
+    }
+
+    fn lookup<T: Clone + 'static>(&self, key: &results::Key) -> Option<Result<T, CallError>> {
+        let kept = self.inner.runtime.results.get::<Result<T, Failure>>(key)?;
+        Some(kept.map_err(CallError::Failure))
+    }
+
+    /// What results are kept under, when any are.
+    fn key<R: Serialize>(&self, request: &R) -> Option<results::Key> {
+        if !self.inner.runtime.results.keeps() {
+            return None;
+        }
+        results::key(
+            &self.inner.digest,
+            self.inner.stage.as_str(),
+            &self.inner.settings,
+            request,
+        )
     }
 
     /// The stage it serves.
@@ -147,7 +203,7 @@ impl Plugin {
     /// # Errors
     /// The plugin is at fault.
     pub fn settings_schema(&self) -> Result<String, Fault> {
-        self.run(|store| {
+        self.run(Subject::default(), |store| {
             let world = self.inner.prepared.base.instantiate(&mut *store)?;
             world.dpf_plugin_plugin().call_settings_schema(store)
         })
@@ -163,7 +219,8 @@ impl Plugin {
         };
         self.cached(request, || {
             let sent = convert::merge_request(request, &self.inner.settings);
-            let result = self.run(|store| {
+            let subject = Subject::of(&request.deployment, &request.service.name);
+            let result = self.run(subject, |store| {
                 let world = entry.instantiate(&mut *store)?;
                 world.dpf_plugin_values().call_merge(store, &sent)
             })?;
@@ -181,7 +238,7 @@ impl Plugin {
         };
         self.cached(request, || {
             let sent = convert::check_request(request, &self.inner.settings);
-            let result = self.run(|store| {
+            let result = self.run(Subject::of(&request.deployment, ""), |store| {
                 let world = entry.instantiate(&mut *store)?;
                 world.dpf_plugin_check().call_check(store, &sent)
             })?;
@@ -199,7 +256,7 @@ impl Plugin {
         };
         self.cached(request, || {
             let sent = convert::chain_request(request, &self.inner.settings);
-            let result = self.run(|store| {
+            let result = self.run(Subject::of(&request.deployment, ""), |store| {
                 let world = entry.instantiate(&mut *store)?;
                 world.dpf_plugin_chain().call_build(store, &sent)
             })?;
@@ -210,7 +267,7 @@ impl Plugin {
     }
 
     pub(crate) fn describe(&self) -> Result<Descriptor, Fault> {
-        self.run(|store| {
+        self.run(Subject::default(), |store| {
             let world = self.inner.prepared.base.instantiate(&mut *store)?;
             world.dpf_plugin_plugin().call_describe(store)
         })
@@ -218,7 +275,7 @@ impl Plugin {
     }
 
     pub(crate) fn validate_settings(&self) -> Result<Result<(), Vec<types::Finding>>, Fault> {
-        self.run(|store| {
+        self.run(Subject::default(), |store| {
             let world = self.inner.prepared.base.instantiate(&mut *store)?;
             world
                 .dpf_plugin_plugin()
@@ -229,25 +286,23 @@ impl Plugin {
     /// One call in a store of its own.
     fn run<T>(
         &self,
+        subject: Subject<'_>,
         call: impl FnOnce(&mut Store<Sandbox>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         let runtime = &self.inner.runtime;
-        let limits = &runtime.limits;
+        let limits = &self.inner.limits;
         let Some(_slot) = runtime.slots.take(limits.wait) else {
             return Err(self.fault(FaultKind::Busy { limit: limits.wait }));
         };
         let begin = Instant::now();
-        let mut store = runtime.store(self.inner.stage, &self.inner.label);
+        let sandbox = Sandbox::new(self.inner.stage, &self.inner.log, subject, limits);
+        let mut store = runtime.store(sandbox, limits);
         let result = call(&mut store);
         let fuel = runtime.fuel(&store);
-        let memory_bytes = store.data().memory_used();
-        let result = match result {
-            Ok(value) => {
-                drop(store);
-                Ok(value)
-            }
-            Err(error) => Err(self.fault(store.into_data().fault(&error, limits))),
-        };
+        let sandbox = store.into_data();
+        let memory_bytes = sandbox.memory_used();
+        self.inner.log.memory_used(memory_bytes);
+        let result = result.map_err(|error| self.fault(sandbox.fault(&error, limits)));
         if let Some(observer) = &self.inner.observer {
             let usage = Usage {
                 duration: begin.elapsed(),
@@ -281,18 +336,9 @@ impl Plugin {
         request: &R,
         call: impl FnOnce() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let results = &self.inner.runtime.results;
-        if !results.keeps() {
-            return call();
-        }
-        let key = results::key(
-            &self.inner.digest,
-            self.inner.stage.as_str(),
-            &self.inner.settings,
-            request,
-        );
-        if let Some(kept) = key.and_then(|key| results.get::<Result<T, Failure>>(&key)) {
-            return kept.map_err(CallError::Failure);
+        let key = self.key(request);
+        if let Some(kept) = key.as_ref().and_then(|key| self.lookup(key)) {
+            return kept;
         }
         let result = match call() {
             Ok(response) => Ok(response),
@@ -300,7 +346,7 @@ impl Plugin {
             Err(fault) => return Err(fault),
         };
         if let Some(key) = key {
-            results.put(key, result.clone());
+            self.inner.runtime.results.put(key, result.clone());
         }
         result.map_err(CallError::Failure)
     }
@@ -313,7 +359,7 @@ impl Plugin {
         CallError::Fault(self.fault(FaultKind::Trap { detail }))
     }
 
-    fn fault(&self, kind: FaultKind) -> Fault {
+    pub(crate) fn fault(&self, kind: FaultKind) -> Fault {
         Fault {
             stage: self.inner.stage,
             plugin: self.inner.label.clone(),

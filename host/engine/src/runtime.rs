@@ -1,9 +1,10 @@
 //! wasmtime, set up: engine, linker, clock and slots.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -18,14 +19,14 @@ use crate::limits::{EngineOptions, Limits};
 use crate::results::Results;
 use crate::sandbox::Sandbox;
 use crate::slots::Slots;
-use crate::stage::Stage;
+use crate::statistics::Statistics;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(10);
 /// Core instances a component consists of, at most. Those of Rust and C have 3, of Python more than 16.
 const CORE_INSTANCES: u32 = 32;
 /// Stack of a plugin in bytes. The threads that call plugins have at least 2 MiB.
-const STACK_BYTES: usize = 512 << 10;
+pub(crate) const STACK_BYTES: usize = 512 << 10;
 
 /// Everything plugins share.
 pub(crate) struct Runtime {
@@ -33,11 +34,14 @@ pub(crate) struct Runtime {
     pub(crate) linker: Linker<Sandbox>,
     pub(crate) limits: Limits,
     pub(crate) slots: Slots,
+    /// Of all slots, those that vendors' plugins may have together.
+    pub(crate) shared_slots: Slots,
     pub(crate) results: Results,
     /// Compiling takes much memory, so one at a time.
     pub(crate) compiling: Mutex<()>,
     count_fuel: bool,
     cache: Option<Cache>,
+    statistics: Mutex<BTreeMap<String, Arc<Statistics>>>,
 }
 
 impl Runtime {
@@ -53,22 +57,24 @@ impl Runtime {
             engine,
             linker,
             slots: Slots::new(limits.concurrency),
+            shared_slots: Slots::new((limits.concurrency / 4).max(1)),
             results: Results::new(options.result_cache_bytes),
             compiling: Mutex::new(()),
             count_fuel: options.count_fuel,
             limits,
             cache,
+            statistics: Mutex::default(),
         })
     }
 
     /// A store for one call.
-    pub(crate) fn store(&self, stage: Stage, plugin: &str) -> Store<Sandbox> {
-        let mut store = Store::new(&self.engine, Sandbox::new(stage, plugin, &self.limits));
+    pub(crate) fn store(&self, sandbox: Sandbox, limits: &Limits) -> Store<Sandbox> {
+        let mut store = Store::new(&self.engine, sandbox);
         store.limiter(|sandbox| sandbox);
         // Bounds what is copied out of the plugin, whatever lengths it claims.
-        store.set_hostcall_fuel(self.limits.output_bytes);
+        store.set_hostcall_fuel(limits.output_bytes);
         // The first tick may come at once.
-        let ticks = self.limits.deadline.as_millis().div_ceil(TICK.as_millis()) + 1;
+        let ticks = limits.deadline.as_millis().div_ceil(TICK.as_millis()) + 1;
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX >> 1));
         if self.count_fuel {
             // It is counted, not limited: the deadline does that. An engine without fuel refuses the call.
@@ -81,6 +87,24 @@ impl Runtime {
     pub(crate) fn fuel(&self, store: &Store<Sandbox>) -> Option<u64> {
         let left = self.count_fuel.then(|| store.get_fuel().ok()).flatten()?;
         Some(u64::MAX - left)
+    }
+
+    /// The numbers about a name.
+    pub(crate) fn statistics(&self, name: &str) -> Arc<Statistics> {
+        let mut all = self
+            .statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(name.to_owned()).or_default())
+    }
+
+    /// Forgets the numbers about a name.
+    pub(crate) fn forget_statistics(&self, name: &str) {
+        let mut all = self
+            .statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.remove(name);
     }
 
     /// How many components came from the disk cache.

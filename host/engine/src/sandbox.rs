@@ -1,15 +1,16 @@
 //! What surrounds one call: memory cap, log and the reason it ended.
 
+use std::sync::Arc;
+
 use wasmtime::{ResourceLimiter, Trap};
 
 use crate::bindings::base::dpf::plugin::{log, types};
 use crate::error::FaultKind;
 use crate::limits::Limits;
+use crate::log::{Line, Log, Subject};
 use crate::stage::Stage;
 
-/// Lines of log a call may write.
-const MAX_LOG_LINES: usize = 64;
-/// Characters of a line.
+/// Characters of a line of log.
 const MAX_LOG_LINE: usize = 1024;
 /// Entries of all tables. Components of dynamic languages need some thousand.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
@@ -17,7 +18,9 @@ const MAX_TABLE_ELEMENTS: usize = 100_000;
 /// The data of a Store. There is one per call, and it ends with it.
 pub(crate) struct Sandbox {
     stage: Stage,
-    plugin: String,
+    log: Arc<Log>,
+    object: String,
+    service: String,
     memory_limit: usize,
     memory_used: usize,
     table_used: usize,
@@ -27,10 +30,12 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    pub(crate) fn new(stage: Stage, plugin: &str, limits: &Limits) -> Self {
+    pub(crate) fn new(stage: Stage, log: &Arc<Log>, subject: Subject<'_>, limits: &Limits) -> Self {
         Self {
             stage,
-            plugin: plugin.to_owned(),
+            log: Arc::clone(log),
+            object: subject.object(),
+            service: subject.service.to_owned(),
             memory_limit: limits.memory_bytes,
             memory_used: 0,
             table_used: 0,
@@ -112,16 +117,14 @@ impl log::Host for Sandbox {
             self.last_error = Some(line.clone());
         }
         self.lines += 1;
-        if self.lines > MAX_LOG_LINES {
-            return;
-        }
-        let (stage, plugin) = (self.stage.as_str(), self.plugin.as_str());
-        match level {
-            log::Level::Trace => tracing::trace!(target: "plugin", stage, plugin, "{line}"),
-            log::Level::Debug => tracing::debug!(target: "plugin", stage, plugin, "{line}"),
-            log::Level::Info => tracing::info!(target: "plugin", stage, plugin, "{line}"),
-            log::Level::Warn => tracing::warn!(target: "plugin", stage, plugin, "{line}"),
-            log::Level::Error => tracing::error!(target: "plugin", stage, plugin, "{line}"),
-        }
+        let line = Line {
+            stage: self.stage,
+            object: &self.object,
+            service: &self.service,
+            level,
+            text: &line,
+            number: self.lines,
+        };
+        self.log.write(&line);
     }
 }

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use dpf_engine::{
-    CallError, Engine, EngineOptions, FaultKind, Limits, LoadError, MergeRequest, MergeResponse,
-    Plugin, Stage,
+    CallError, Circuit, Engine, EngineOptions, FaultKind, GuardOptions, Guarded, Limits, LoadError,
+    MergeRequest, MergeResponse, Outcome, Plugin, Stage,
 };
 use serde_json::json;
 
@@ -285,4 +285,119 @@ fn compiled_code_is_kept_in_a_private_directory() {
         std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777,
         0o700
     );
+}
+
+/// A guarded plugin with this deadline, in an engine of its own.
+fn guarded(settings: &str, deadline: Duration) -> Guarded {
+    let engine =
+        Engine::new(EngineOptions::default()).expect("invariant: the built-in plugins load");
+    let settings = format!("{{\"mode\":\"{settings}\"}}");
+    let plugin = engine
+        .load(Stage::TemplateMerge, component(), &settings)
+        .expect("invariant: it behaves while it is loaded");
+    let options = GuardOptions {
+        name: "acme".to_owned(),
+        limits: Limits {
+            deadline,
+            memory_bytes: 4 << 20,
+            concurrency: 1,
+            ..Limits::default()
+        },
+    };
+    engine.guard(plugin, options)
+}
+
+fn reason(guarded: &Guarded, delimiters: &str) -> String {
+    let request = MergeRequest {
+        delimiters: Some(delimiters.to_owned()),
+        ..MergeRequest::default()
+    };
+    match guarded.merge(&request) {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => error.reason().to_owned(),
+    }
+}
+
+#[test]
+fn a_plugin_that_fails_again_and_again_is_left_alone() {
+    let guarded = guarded("loop", Duration::from_millis(50));
+    for _ in 0..3 {
+        assert_eq!(guarded.circuit(), Circuit::Closed);
+        assert_eq!(reason(&guarded, ""), "PluginDeadlineExceeded");
+    }
+    assert!(matches!(guarded.circuit(), Circuit::Open { .. }));
+    let begin = Instant::now();
+    assert_eq!(reason(&guarded, ""), "PluginCircuitOpen");
+    assert!(begin.elapsed() < DEADLINE, "nobody waits for it");
+}
+
+#[test]
+fn limits_of_its_own_are_below_those_of_the_engine() {
+    let kind = |mode: &str, deadline| match guarded(mode, deadline).merge(&MergeRequest::default())
+    {
+        Err(CallError::Fault(fault)) => fault.kind,
+        other => panic!("expected a fault, got {other:?}"),
+    };
+    assert_eq!(kind("grow", DEADLINE), FaultKind::Memory { limit: 4 << 20 });
+    let limit = Duration::from_millis(50);
+    assert_eq!(kind("loop", limit), FaultKind::Deadline { limit });
+}
+
+#[test]
+fn a_kept_result_answers_while_the_circuit_is_open() {
+    let guarded = guarded("", DEADLINE);
+    assert_eq!(reason(&guarded, "known"), "ok");
+    for _ in 0..3 {
+        guarded.reject("as if its answer could not be used".to_owned());
+    }
+    assert_eq!(reason(&guarded, "known"), "ok");
+    assert_eq!(reason(&guarded, "unknown"), "PluginCircuitOpen");
+}
+
+#[test]
+fn a_plugin_waits_for_its_own_slots_only() {
+    let looping = guarded("loop", DEADLINE);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| reason(&looping, "first"));
+        // Until the first call has the slot, the second one could get it; then the first is the one that is busy.
+        let second = scope.spawn(|| reason(&looping, "second"));
+        let reasons = [first.join().unwrap(), second.join().unwrap()];
+        assert!(reasons.contains(&"PluginsBusy".to_owned()), "{reasons:?}");
+    });
+    assert_eq!(
+        looping.circuit(),
+        Circuit::Closed,
+        "being busy is no fault of the plugin"
+    );
+}
+
+#[test]
+fn calls_are_counted_by_how_they_end() {
+    let engine = Engine::new(EngineOptions::default()).unwrap();
+    let load = |mode: &str| {
+        let settings = format!("{{\"mode\":\"{mode}\"}}");
+        let plugin = engine
+            .load(Stage::TemplateMerge, component(), &settings)
+            .unwrap();
+        let options = GuardOptions {
+            name: "acme".to_owned(),
+            limits: Limits::default(),
+        };
+        engine.guard(plugin, options)
+    };
+    let good = load("");
+    assert_eq!(reason(&good, ""), "ok");
+    assert_eq!(reason(&good, ""), "ok");
+    assert_eq!(reason(&load("panic"), ""), "PluginTrapped");
+    let chatty = load("chatter");
+    assert_eq!(reason(&chatty, ""), "ok");
+    let statistics = engine.statistics("acme");
+    assert_eq!(statistics.calls(Outcome::Ok), 2);
+    assert_eq!(statistics.calls(Outcome::Trap), 1);
+    assert_eq!(statistics.cache_hits(), 1);
+    assert_eq!(statistics.durations().iter().sum::<u64>(), 3);
+    assert!(statistics.memory_peak_bytes() > 0);
+    let (written, dropped) = statistics.log_lines();
+    assert_eq!(written + dropped, 5_001, "the panic wrote one");
+    assert!(dropped > 4_000);
 }

@@ -1,14 +1,14 @@
-//! Runs the plugins behind [`Stages`] and makes the plan, on a thread that may block.
+//! Asks the plugins that serve a deployment and makes the plan, on a thread that may block.
 
 use super::error::Error;
 use crate::kit::Context;
-use dpf_core::dpudeployment::validate::Service;
-use dpf_core::dpudeployment::{
-    Invalid, Observed, Plan, Refusal, Rejection, Stages, consult, plan, validate,
-};
-use dpf_engine::{CallError, Engine, Plugin, Stage};
-use dpf_stage::{ChainRequest, ChainResponse, CheckRequest, Finding, MergeRequest, MergeResponse};
+use crate::plugins::{PluginStages, Registry};
+use dpf_core::dpudeployment::{Invalid, Observed, Plan, Rejection, consult, plan, validate};
+use dpf_core::dpuplugin::{DeploymentFacts, ServiceFacts};
+use kube::ResourceExt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a pass decided.
 pub(super) enum Decision {
@@ -18,12 +18,29 @@ pub(super) enum Decision {
     Rejected(Rejection),
     /// What to write.
     Planned(Plan),
+    /// A plugin is being loaded, or busy with others: nothing can be said yet.
+    Hold,
 }
 
 /// Validates, consults the plugins and plans.
 pub(super) async fn decide(context: &Context, observed: Arc<Observed>) -> Result<Decision, Error> {
-    let stages = Plugins {
+    if !context.plugins.wait_until_known().await {
+        return Ok(Decision::Hold);
+    }
+    let deployment = &observed.deployment;
+    let (namespace, name) = (
+        deployment.namespace().unwrap_or_default(),
+        deployment.name_any(),
+    );
+    let registry: Arc<Registry> = context.plugins.clone();
+    let given = registry.consult(&(namespace.clone(), name.clone()), facts(&observed));
+    let stages = PluginStages {
         engine: context.engine.clone(),
+        registry,
+        given,
+        object: format!("{namespace}/{name}"),
+        now: context.now(),
+        hold: AtomicBool::new(false),
     };
     tokio::task::spawn_blocking(move || {
         let validated = match validate(&observed) {
@@ -31,6 +48,7 @@ pub(super) async fn decide(context: &Context, observed: Arc<Observed>) -> Result
             Err(invalid) => return Decision::Invalid(invalid),
         };
         match consult(&validated, &stages) {
+            _ if stages.hold.load(Ordering::Relaxed) => Decision::Hold,
             Ok(advice) => Decision::Planned(plan(&validated, &advice)),
             Err(rejection) => Decision::Rejected(rejection),
         }
@@ -39,50 +57,31 @@ pub(super) async fn decide(context: &Context, observed: Arc<Observed>) -> Result
     .map_err(|source| Error::RunPlugins { source })
 }
 
-/// The plugins of this host.
-struct Plugins {
-    engine: Engine,
-}
-
-impl Plugins {
-    fn refuse(plugin: &Plugin, error: CallError) -> Refusal {
-        match error {
-            CallError::Failure(failure) => Refusal::Input(failure),
-            CallError::Fault(fault) => Refusal::Fault {
-                reason: fault.reason().to_owned(),
-                message: format!(
-                    "plugin {} of stage {} failed: {fault}",
-                    plugin.descriptor().name,
-                    plugin.stage()
-                ),
-            },
-        }
-    }
-}
-
-impl Stages for Plugins {
-    fn merge(
-        &self,
-        _service: &Service<'_>,
-        request: &MergeRequest,
-    ) -> Result<MergeResponse, Refusal> {
-        let plugin = self.engine.default_plugin(Stage::TemplateMerge);
-        plugin
-            .merge(request)
-            .map_err(|error| Self::refuse(&plugin, error))
-    }
-
-    fn check(&self, request: &CheckRequest) -> Result<Vec<Finding>, Refusal> {
-        let plugin = self.engine.default_plugin(Stage::VersionCheck);
-        plugin
-            .check(request)
-            .map_err(|error| Self::refuse(&plugin, error))
-    }
-
-    fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, Refusal> {
-        let plugin = self.engine.default_plugin(Stage::ChainBuilder);
-        plugin
-            .build_chain(request)
-            .map_err(|error| Self::refuse(&plugin, error))
+/// What decides who serves this deployment.
+fn facts(observed: &Observed) -> DeploymentFacts {
+    let spec = &observed.deployment.spec;
+    let ported: BTreeSet<&str> = spec
+        .service_chains
+        .iter()
+        .flat_map(|chains| &chains.switches)
+        .flat_map(|switch| &switch.ports)
+        .filter_map(|port| port.service.as_ref())
+        .map(|service| service.name.as_str())
+        .collect();
+    let services = spec.services.iter().map(|(name, service)| {
+        let template = observed.templates.get(&service.service_template);
+        let facts = ServiceFacts {
+            template: service.service_template.clone(),
+            labels: template.map(|t| t.labels().clone()).unwrap_or_default(),
+            named: template
+                .map(|t| ServiceFacts::named(t.annotations()))
+                .unwrap_or_default(),
+            in_chain: ported.contains(name.as_str()),
+        };
+        (name.clone(), facts)
+    });
+    DeploymentFacts {
+        namespace: observed.deployment.namespace().unwrap_or_default(),
+        services: services.collect(),
     }
 }

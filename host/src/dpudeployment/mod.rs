@@ -12,6 +12,7 @@ mod wake;
 
 use crate::kit::remote::{self, Feed};
 use crate::kit::{Context, Next, Shutdown, add_finalizer, run as run_controller, write_status};
+use crate::plugins;
 use consult::Decision;
 use dpf_api::keys::{finalizers, labels, managers};
 use dpf_api::provisioning::{Bfb, Dpu, DpuFlavor, DpuSet};
@@ -28,6 +29,9 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Pause of a pass that waits for a plugin; one that was loaded wakes it earlier.
+const HOLD: Duration = Duration::from_secs(1);
 
 /// Runs until shutdown.
 pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
@@ -84,7 +88,9 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
         .labels(labels::OWNED_BY_DPUDEPLOYMENT)
         .only_changes_of(wake::what_counts);
     let dpus = dpus.run(shutdown.clone(), vec![sender], wake::owner_of);
-    let controller = controller.reconcile_on(receiver);
+    let controller = controller
+        .reconcile_on(receiver)
+        .reconcile_on(plugins::woken(context.plugins.clone()));
     tokio::join!(
         dpus,
         run_controller(controller, context, shutdown, reconcile)
@@ -95,6 +101,7 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
 /// are derived and writes are idempotent.
 async fn reconcile(deployment: Arc<DpuDeployment>, context: Arc<Context>) -> Result<Next, Error> {
     let Some(observed) = observe::observe(&context.client, &deployment).await? else {
+        forget(&context, &deployment);
         return Ok(Next::OnEvent);
     };
     let deleting = observed.deployment.metadata.deletion_timestamp.is_some();
@@ -122,6 +129,7 @@ async fn roll_out(context: &Context, observed: Observed) -> Result<Next, Error> 
     let observed = Arc::new(observed);
     let plan = match consult::decide(context, observed.clone()).await? {
         Decision::Planned(plan) => plan,
+        Decision::Hold => return Ok(Next::After(HOLD)),
         Decision::Invalid(invalid) => {
             write_conditions(
                 context,
@@ -165,6 +173,12 @@ async fn roll_out(context: &Context, observed: Observed) -> Result<Next, Error> 
             message: message.clone(),
             count: applied.errors.len(),
         }),
+        None if !plan.report.faulted_services.is_empty() => {
+            let faulted: Vec<String> = plan.report.faulted_services.into_values().collect();
+            Err(Error::Plugin {
+                message: faulted.join("; "),
+            })
+        }
         None => Ok(next(plan.requeue_seconds)),
     }
 }
@@ -186,6 +200,7 @@ async fn delete(context: &Context, observed: &Observed) -> Result<Next, Error> {
         write_conditions(context, observed, &outcome, &child::readiness(observed)).await?;
     }
     let applied = apply::apply(context, observed, plan.actions).await;
+    forget(context, &observed.deployment);
     match applied.errors.first() {
         Some((_, message)) => Err(Error::Apply {
             message: message.clone(),
@@ -193,6 +208,15 @@ async fn delete(context: &Context, observed: &Observed) -> Result<Next, Error> {
         }),
         None => Ok(next(plan.requeue_seconds)),
     }
+}
+
+/// No plugin serves a deployment that goes.
+fn forget(context: &Context, deployment: &DpuDeployment) {
+    let key = (
+        deployment.namespace().unwrap_or_default(),
+        deployment.name_any(),
+    );
+    context.plugins.forget(&key);
 }
 
 fn next(requeue_seconds: Option<u64>) -> Next {

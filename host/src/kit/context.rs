@@ -1,11 +1,13 @@
 //! What a reconcile may use.
 
 use super::clusters::DpuClusters;
+use crate::plugins::{PluginSettings, Registry};
 use dpf_engine::Engine;
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::Recorder;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Handles and settings shared by all controllers. Cheap to clone behind an `Arc`.
 pub struct Context {
@@ -15,6 +17,8 @@ pub struct Context {
     pub dpu_clusters: DpuClusters,
     /// Runs the plugins.
     pub engine: Engine,
+    /// Plugins of vendors, and which deployment uses which.
+    pub plugins: Arc<Registry>,
     /// Writes events.
     pub recorder: Recorder,
     /// Outgoing HTTP: charts, images, BMCs.
@@ -44,6 +48,8 @@ pub struct Settings {
     pub registry_url: String,
     /// Other places to fetch from.
     pub mirrors: Mirrors,
+    /// Plugins of vendors.
+    pub plugins: PluginSettings,
     /// Version of this controller manager, written on nodes and DPUs.
     pub version: String,
 }

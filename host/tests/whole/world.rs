@@ -1,9 +1,11 @@
 //! All controllers and the development cluster in one process.
 
 use dpf_api::svc::DpuDeployment;
+use dpf_core::dpuplugin::CallLimits;
 use dpf_devcluster::{DevCluster, Options};
 use dpf_engine::{Engine, EngineOptions};
 use dpf_host::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown, identify};
+use dpf_host::plugins::PluginSettings;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -170,6 +172,7 @@ async fn context(
     Arc::new(Context {
         dpu_clusters: DpuClusters::new(client.clone()),
         engine: Engine::new(EngineOptions::default()).unwrap(),
+        plugins: Arc::default(),
         recorder: Recorder::new(client.clone(), reporter),
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
         settings: Settings {
@@ -179,6 +182,7 @@ async fn context(
             registry_url: format!("http://{}", listener.local_addr().unwrap()),
             mirrors: Mirrors::parse(cluster.mirrors.iter().chain(mirrors).map(String::as_str))
                 .unwrap(),
+            plugins: PluginSettings::new(None, CallLimits::default()).unwrap(),
             version: "v0.0.0-test".to_owned(),
         },
         client,

@@ -67,6 +67,18 @@ pub struct Resolved {
     pub size: u64,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
+    /// The manifest itself, to check it again without the registry ([`Resolved::read`]).
+    pub document: Vec<u8>,
+}
+
+impl Resolved {
+    /// Reads a manifest that was resolved before.
+    ///
+    /// # Errors
+    /// It is not that of a plugin.
+    pub fn read(reference: &Reference, document: &[u8]) -> Result<Self, Error> {
+        resolve(reference, Digest::of(document), document)
+    }
 }
 
 /// What a push made.
@@ -119,6 +131,7 @@ pub(crate) fn resolve(
             component: layer.digest,
             size: layer.size,
             annotations: manifest.annotations,
+            document: body.to_vec(),
         }),
         (Some(_), Some(_)) => Err(not(format!("it has several layers of type {LAYER_TYPE}"))),
         (None, _) => Err(not(format!(

@@ -87,6 +87,8 @@ pub enum Action {
 pub struct Report {
     /// Services that are not created yet, each with the dependencies it waits for.
     pub waiting_services: BTreeMap<String, Vec<String>>,
+    /// Services that stand still because their plugin is at fault, each with what conditions say.
+    pub faulted_services: BTreeMap<String, String>,
     /// Older revisions that stay until their replacement is ready, each with what holds them.
     pub held_revisions: BTreeMap<String, String>,
     /// Names of the children that make up the desired state.

@@ -140,6 +140,12 @@ fn service_metadata(
     metadata
 }
 
+/// Writes down which vendor's component made a revision.
+fn note_maker(metadata: &mut ObjectMeta, made_by: Option<&String>) {
+    let maker = made_by.map(|digest| (annotations::PLUGIN_DIGEST.to_owned(), digest.clone()));
+    metadata.annotations.get_or_insert_default().extend(maker);
+}
+
 /// The DPUService of a revision; `interfaces` are the names of its DPUServiceInterfaces.
 #[must_use]
 pub fn service(
@@ -193,6 +199,7 @@ pub fn service(
     if let Some(existing) = revision.choice.existing {
         leave_unlabelled(revision, &existing.metadata, &mut object.metadata);
     }
+    note_maker(&mut object.metadata, revision.made_by.as_ref());
     object
 }
 
@@ -449,6 +456,7 @@ pub fn chain(validated: &Validated<'_>, revision: &ChainRevision<'_>) -> DpuServ
         annotations::DPUSERVICECHAIN_VERSION.to_owned(),
         revision.digest.clone(),
     )]));
+    note_maker(&mut object.metadata, revision.made_by.as_ref());
     object
 }
 

@@ -3,8 +3,9 @@
 //! The answers are checked like any input from outside before a plan is made of them.
 
 use super::build::{current_service_id, is_legacy, node_label_key, service_id};
-use super::digest::{VersionDigest, chain_digest, service_digest};
-use super::rejection::{Rejection, aggregate, occurred, refusal_text, services_rejected};
+use super::digest::VersionDigest;
+use super::identity::{Identity, chain_identity, service_identity};
+use super::rejection::{Rejection, aggregate, occurred, refusal_text, refused, services_rejected};
 use super::requests::{chain_request, check_request, merge_request};
 use super::rollout::{Case, Choice, Rules, choose};
 use super::validate::{Service, Validated};
@@ -34,6 +35,25 @@ pub enum Refusal {
     },
 }
 
+/// What a plugin answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer<T> {
+    /// The answer.
+    pub response: T,
+    /// sha256 of the component that gave it; none for the built-in one.
+    pub made_by: Option<String>,
+}
+
+impl<T> From<T> for Answer<T> {
+    /// The answer of the built-in plugin.
+    fn from(response: T) -> Self {
+        Self {
+            response,
+            made_by: None,
+        }
+    }
+}
+
 /// The replaceable stages. The host runs plugins behind it; tests may run their logic natively.
 pub trait Stages {
     /// Merges and renders the values of one service.
@@ -44,7 +64,7 @@ pub trait Stages {
         &self,
         service: &Service<'_>,
         request: &MergeRequest,
-    ) -> Result<MergeResponse, Refusal>;
+    ) -> Result<Answer<MergeResponse>, Refusal>;
     /// Checks versions and resources.
     ///
     /// # Errors
@@ -54,7 +74,7 @@ pub trait Stages {
     ///
     /// # Errors
     /// [`Refusal`].
-    fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, Refusal>;
+    fn build_chain(&self, request: &ChainRequest) -> Result<Answer<ChainResponse>, Refusal>;
 }
 
 /// One service as it shall be.
@@ -64,6 +84,8 @@ pub struct ServiceRevision<'a> {
     pub service: Service<'a>,
     /// Its version digest.
     pub digest: VersionDigest,
+    /// sha256 of the component that made the revision; none for the built-in one.
+    pub made_by: Option<String>,
     /// The merged values.
     pub values: Option<Value>,
     /// Which object.
@@ -98,6 +120,8 @@ impl ServiceRevision<'_> {
 pub struct ChainRevision<'a> {
     /// Its version digest.
     pub digest: VersionDigest,
+    /// sha256 of the component that made the revision; none for the built-in one.
+    pub made_by: Option<String>,
     /// Its switches.
     pub switches: Vec<ChainSwitch>,
     /// Which object.
@@ -115,6 +139,8 @@ pub struct Advice<'a> {
     pub chain: Option<ChainRevision<'a>>,
     /// Warnings of the plugins.
     pub warnings: Vec<Finding>,
+    /// Services whose plugin is at fault, each with what conditions say. Nothing of them is touched.
+    pub faulted: BTreeMap<String, String>,
 }
 
 /// Consults all stages.
@@ -128,6 +154,7 @@ pub fn consult<'a>(
     let mut warnings = check(validated, stages)?;
     let mut revisions: Vec<ServiceRevision<'a>> = Vec::with_capacity(validated.services.len());
     let mut problems = Vec::new();
+    let mut faulted = BTreeMap::new();
     for service in &validated.services {
         if service
             .dependencies()
@@ -138,9 +165,18 @@ pub fn consult<'a>(
         }
         let request = merge_request(validated, service, &revisions);
         match stages.merge(service, &request) {
-            Ok(response) => {
-                warnings.extend(response.findings.clone());
-                revisions.push(revision(validated, service, response, &revisions));
+            Ok(answer) => {
+                warnings.extend(answer.response.findings.clone());
+                revisions.push(revision(validated, service, answer, &revisions));
+            }
+            Err(refusal @ Refusal::Fault { .. }) => {
+                match standing_still(validated, service, &refusal) {
+                    Some(revision) => {
+                        revisions.push(revision);
+                        faulted.insert(service.name.to_owned(), refused(service.name, &refusal));
+                    }
+                    None => problems.push((service.name, refusal)),
+                }
             }
             Err(refusal) => problems.push((service.name, refusal)),
         }
@@ -153,7 +189,46 @@ pub fn consult<'a>(
         services: revisions,
         chain,
         warnings,
+        faulted,
     })
+}
+
+/// The revision of a service whose plugin is at fault: what runs, which goes on as it is, so that the other services of the
+/// deployment can go on, too. None when nothing of it runs: then there is nothing a chain could lead to.
+fn standing_still<'a>(
+    validated: &Validated<'a>,
+    service: &Service<'a>,
+    refusal: &Refusal,
+) -> Option<ServiceRevision<'a>> {
+    let objects = || {
+        validated
+            .observed
+            .services
+            .iter()
+            .filter(|object| belongs_to(object, service.name))
+    };
+    let newest = objects()
+        .filter(|object| object.metadata.deletion_timestamp.is_none())
+        .max_by_key(|object| {
+            let meta = &object.metadata;
+            (meta.creation_timestamp.as_ref().map(|t| t.0), &meta.name)
+        })?;
+    let digest = service_digest_of(newest)?.to_owned();
+    let made_by = newest.metadata.annotations.as_ref();
+    let made_by = made_by.and_then(|a| a.get(annotations::PLUGIN_DIGEST).cloned());
+    let mut revision = ServiceRevision {
+        made_by,
+        values: newest.spec.helm_chart.values.clone().map(|values| values.0),
+        choice: choose_revision(validated, service, &digest),
+        service_id: service_id(validated.name, service.name, &digest),
+        waits_for: vec![refusal_text(refusal)],
+        node_label_key: node_label_key(validated, service),
+        node_label_value: newest.metadata.name.clone()?,
+        service: service.clone(),
+        digest,
+    };
+    keep_what_runs(&mut revision);
+    Some(revision)
 }
 
 /// Fields of findings that concern resources; every other finding concerns versions.
@@ -214,22 +289,45 @@ fn check(validated: &Validated<'_>, stages: &dyn Stages) -> Result<Vec<Finding>,
 fn revision<'a>(
     validated: &Validated<'a>,
     service: &Service<'a>,
-    response: MergeResponse,
+    answer: Answer<MergeResponse>,
     earlier: &[ServiceRevision<'a>],
 ) -> ServiceRevision<'a> {
-    let digest = service_digest(
-        &service.configuration.spec,
-        response.configuration_values.as_ref(),
-        &service.template.spec,
-    );
-    let choice = choose(
+    let Identity { digest, made_by } = service_identity(validated, service, &answer);
+    let response = answer.response;
+    let choice = choose_revision(validated, service, &digest);
+    // What runs already goes on running when a dependency has a bad moment.
+    let waits_for = match choice.case {
+        Case::Current => Vec::new(),
+        Case::InPlace | Case::New => unready_dependencies(service, earlier),
+    };
+    let mut revision = ServiceRevision {
+        service_id: service_id(validated.name, service.name, &digest),
+        node_label_key: node_label_key(validated, service),
+        node_label_value: choice.name.clone(),
+        service: service.clone(),
+        digest,
+        made_by,
+        values: response.values,
+        choice,
+        waits_for,
+    };
+    keep_what_runs(&mut revision);
+    revision
+}
+
+fn choose_revision<'a>(
+    validated: &Validated<'a>,
+    service: &Service<'a>,
+    digest: &str,
+) -> Choice<'a, DpuService> {
+    choose(
         validated
             .observed
             .services
             .iter()
             .filter(|object| belongs_to(object, service.name)),
         Rules {
-            digest: &digest,
+            digest,
             disruptive: service.disruptive(),
             history_limit: history_limit(validated),
             base: service.name,
@@ -243,24 +341,7 @@ fn revision<'a>(
                 READY,
             )
         },
-    );
-    // What runs already goes on running when a dependency has a bad moment.
-    let waits_for = match choice.case {
-        Case::Current => Vec::new(),
-        Case::InPlace | Case::New => unready_dependencies(service, earlier),
-    };
-    let mut revision = ServiceRevision {
-        service_id: service_id(validated.name, service.name, &digest),
-        node_label_key: node_label_key(validated, service),
-        node_label_value: choice.name.clone(),
-        service: service.clone(),
-        digest,
-        values: response.values,
-        choice,
-        waits_for,
-    };
-    keep_what_runs(&mut revision);
-    revision
+    )
 }
 
 /// Older objects keep what their pods carry: the label of their nodes, and a service ID of the older form.
@@ -367,7 +448,7 @@ fn build_chain<'a>(
     let Some(chains) = &validated.observed.deployment.spec.service_chains else {
         return Ok(None);
     };
-    let response = stages
+    let answer = stages
         .build_chain(&chain_request(validated, revisions))
         .map_err(|refusal| Rejection {
             passed: vec![
@@ -382,7 +463,13 @@ fn build_chain<'a>(
                 occurred(&refusal_text(&refusal)),
             )],
         })?;
-    warnings.extend(response.findings);
+    warnings.extend(answer.response.findings);
+    let switches: Vec<ChainSwitch> = answer
+        .response
+        .switches
+        .into_iter()
+        .map(super::build::chain_switch)
+        .collect();
     let ports = chains.switches.iter().flat_map(|switch| &switch.ports);
     let ports = ports.filter_map(|port| port.service.as_ref());
     let referenced: Vec<&ServiceRevision<'_>> = ports
@@ -397,7 +484,13 @@ fn build_chain<'a>(
             .map(|r| (r.service.name.to_owned(), r.service_id.clone()))
             .collect(),
     };
-    let digest = chain_digest(&chains.switches, &ids);
+    let Identity { digest, made_by } = chain_identity(
+        &chains.switches,
+        &ids,
+        &switches,
+        answer.made_by,
+        &validated.observed.chains,
+    );
     let disruptive = chains.upgrade_policy.disruptive() || by_service;
     let choice = choose(
         &validated.observed.chains,
@@ -429,13 +522,9 @@ fn build_chain<'a>(
         Case::InPlace => false,
         Case::New => disruptive,
     };
-    let switches = response
-        .switches
-        .into_iter()
-        .map(super::build::chain_switch)
-        .collect();
     Ok(Some(ChainRevision {
         digest,
+        made_by,
         switches,
         choice,
         disturbs,

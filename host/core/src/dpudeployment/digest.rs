@@ -5,7 +5,7 @@
 //! two Unicode line separators escaped. Source of the field order: `spec/dpudeployment.md`, section 2.8.
 
 use dpf_api::svc::{
-    ChartSource, ConfigPorts, ConfigurationDaemonSet, DpuServiceConfigurationSpec,
+    ChainSwitch, ChartSource, ConfigPorts, ConfigurationDaemonSet, DpuServiceConfigurationSpec,
     DpuServiceTemplateSpec, ServiceInterfaceTemplate, ServiceSecurity, Switch,
 };
 use dpf_api::{Quantity, RawValues, ResourceList};
@@ -31,6 +31,35 @@ pub fn service_digest(
     rendered_values: Option<&Value>,
     template: &DpuServiceTemplateSpec,
 ) -> VersionDigest {
+    let (configuration, template) = service_documents(configuration, rendered_values, template);
+    digest(&[&configuration, &template])
+}
+
+/// Digest of a service whose values a vendor's plugin merged: that of [`service_digest`], the component and what came out.
+///
+/// Unlike the built-in plugin, a vendor's may make other values of the same input, so the output itself counts.
+#[must_use]
+pub fn service_digest_by_plugin(
+    configuration: &DpuServiceConfigurationSpec,
+    rendered_values: Option<&Value>,
+    template: &DpuServiceTemplateSpec,
+    plugin: &str,
+    merged_values: Option<&Value>,
+) -> VersionDigest {
+    let (configuration, template) = service_documents(configuration, rendered_values, template);
+    digest(&[
+        &configuration,
+        &template,
+        &encode(&plugin),
+        &encode(&merged_values),
+    ])
+}
+
+fn service_documents(
+    configuration: &DpuServiceConfigurationSpec,
+    rendered_values: Option<&Value>,
+    template: &DpuServiceTemplateSpec,
+) -> (String, String) {
     let settings = configuration.service_configuration.as_ref();
     let configuration = ConfigurationForm {
         deployment_service_name: &configuration.deployment_service_name,
@@ -68,12 +97,31 @@ pub fn service_digest(
             .filter(|r| !r.is_empty()),
         security: template.security.as_ref(),
     };
-    digest(&[&encode(&configuration), &encode(&template)])
+    (encode(&configuration), encode(&template))
 }
 
 /// Digest of a chain: the switches with every service name replaced by its service ID.
 #[must_use]
 pub fn chain_digest(switches: &[Switch], service_ids: &BTreeMap<String, String>) -> VersionDigest {
+    digest(&[&chain_document(switches, service_ids)])
+}
+
+/// Digest of a chain that a vendor's plugin built: that of [`chain_digest`], the component and what came out.
+#[must_use]
+pub fn chain_digest_by_plugin(
+    switches: &[Switch],
+    service_ids: &BTreeMap<String, String>,
+    plugin: &str,
+    built: &[ChainSwitch],
+) -> VersionDigest {
+    digest(&[
+        &chain_document(switches, service_ids),
+        &encode(&plugin),
+        &encode(&built),
+    ])
+}
+
+fn chain_document(switches: &[Switch], service_ids: &BTreeMap<String, String>) -> String {
     let switches: Vec<SwitchForm<'_>> = switches
         .iter()
         .map(|switch| SwitchForm {
@@ -92,7 +140,7 @@ pub fn chain_digest(switches: &[Switch], service_ids: &BTreeMap<String, String>)
             service_mtu: switch.service_mtu,
         })
         .collect();
-    digest(&[&encode(&switches)])
+    encode(&switches)
 }
 
 /// The ten digits that stand for a deployment, as in the label of what it consumes.

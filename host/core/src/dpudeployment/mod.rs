@@ -8,7 +8,8 @@
 //! ```
 //!
 //! * [`mod@validate`]: everything that is wrong with the user's input, found before anything is written.
-//! * [`mod@consult`]: asks the plugins, in the order of the dependencies, and names every revision.
+//! * [`mod@consult`]: asks the plugins, in the order of the dependencies, and names every revision; `identity` tells whether
+//!   what they answered is a revision that exists.
 //! * [`mod@plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`];
 //!   `needs` tells which nodes still need an older revision.
 //! * [`deletion`]: the same for a deployment that goes; [`marks`]: what keeps the things it refers to.
@@ -19,6 +20,7 @@ pub mod build;
 pub mod consult;
 pub mod deletion;
 pub mod digest;
+mod identity;
 pub mod marks;
 mod needs;
 mod observed;
@@ -30,7 +32,7 @@ pub mod status;
 pub mod validate;
 
 pub use action::{Action, ChildKind, DependencyKind, Plan, Report};
-pub use consult::{Advice, Refusal, Stages, consult};
+pub use consult::{Advice, Answer, Refusal, Stages, consult};
 pub use deletion::plan_deletion;
 pub use observed::{Marked, Observed};
 pub use plan::plan;

@@ -32,6 +32,7 @@ pub fn plan(validated: &Validated<'_>, advice: &Advice<'_>) -> Plan {
         .iter()
         .map(|w| format!("{} {}: {}", w.object, w.field, w.message))
         .collect();
+    plan.report.faulted_services = advice.faulted.clone();
     mark_dependencies(validated.observed, &mut plan);
 
     let mut keep = BTreeSet::new();
@@ -79,9 +80,11 @@ fn plan_service(
     keep.insert((ChildKind::Service, choice.name.clone()));
     desire(plan, ChildKind::Service, &choice.name);
     if !revision.waits_for.is_empty() {
-        plan.report
-            .waiting_services
-            .insert(revision.service.name.to_owned(), revision.waits_for.clone());
+        let service = revision.service.name.to_owned();
+        if !plan.report.faulted_services.contains_key(&service) {
+            let waiting = &mut plan.report.waiting_services;
+            waiting.insert(service, revision.waits_for.clone());
+        }
         // Nothing of this service is touched, not even what exceeds the history.
         keep.extend(
             choice

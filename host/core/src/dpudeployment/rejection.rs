@@ -18,12 +18,7 @@ pub struct Rejection {
 pub(super) fn services_rejected(problems: &[(&str, Refusal)]) -> Rejection {
     let texts = problems
         .iter()
-        .map(|(service, refusal)| {
-            format!(
-                "failed to template DPUService {service}: {}",
-                refusal_text(refusal)
-            )
-        })
+        .map(|(service, refusal)| refused(service, refusal))
         .collect();
     Rejection {
         passed: vec![
@@ -40,6 +35,14 @@ pub(super) fn services_rejected(problems: &[(&str, Refusal)]) -> Rejection {
             .iter()
             .any(|(_, refusal)| matches!(refusal, Refusal::Fault { .. })),
     }
+}
+
+/// A no about one service.
+pub(super) fn refused(service: &str, refusal: &Refusal) -> String {
+    format!(
+        "failed to template DPUService {service}: {}",
+        refusal_text(refusal)
+    )
 }
 
 pub(super) fn refusal_text(refusal: &Refusal) -> String {

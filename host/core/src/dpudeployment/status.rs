@@ -205,7 +205,10 @@ fn set_applied(
     conditions.set(types::VERSION_MATCHING_READY, &Verdict::True);
     conditions.set(types::RESOURCE_FITTING_READY, &Verdict::True);
     for (kind, type_) in RECONCILED {
-        let errors = of(Some(kind));
+        let mut errors = of(Some(kind));
+        if kind == ChildKind::Service {
+            errors.extend(report.faulted_services.values().cloned());
+        }
         let verdict = if !errors.is_empty() {
             Verdict::no(reasons::ERROR, occurred(&aggregate(errors)))
         } else if kind == ChildKind::Service && !report.waiting_services.is_empty() {

@@ -14,7 +14,8 @@ use dpf_core::dpudeployment::build::service_owner;
 use dpf_core::dpudeployment::marks::mark_label;
 use dpf_core::dpudeployment::validate::Service;
 use dpf_core::dpudeployment::{
-    Action, ChildKind, DependencyKind, Observed, Plan, Refusal, Stages, consult, plan, validate,
+    Action, Answer, ChildKind, DependencyKind, Observed, Plan, Refusal, Stages, consult, plan,
+    validate,
 };
 use dpf_stage::{
     ChainPort, ChainRequest, ChainResponse, ChainSwitch, CheckRequest, Finding, MergeRequest,
@@ -113,7 +114,7 @@ impl Stages for NativeStages {
         &self,
         _service: &Service<'_>,
         request: &MergeRequest,
-    ) -> Result<MergeResponse, Refusal> {
+    ) -> Result<Answer<MergeResponse>, Refusal> {
         let rendered = request
             .configuration_values
             .clone()
@@ -125,14 +126,15 @@ impl Stages for NativeStages {
             },
             configuration_values: rendered,
             ..MergeResponse::default()
-        })
+        }
+        .into())
     }
 
     fn check(&self, _request: &CheckRequest) -> Result<Vec<Finding>, Refusal> {
         Ok(Vec::new())
     }
 
-    fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, Refusal> {
+    fn build_chain(&self, request: &ChainRequest) -> Result<Answer<ChainResponse>, Refusal> {
         let port = |port: &PortSpec| match port {
             PortSpec::Service {
                 name,
@@ -170,7 +172,8 @@ impl Stages for NativeStages {
                 })
                 .collect(),
             ..ChainResponse::default()
-        })
+        }
+        .into())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A template-merge plugin that does whatever its settings say, for tests of hosts.
 //!
-//! The settings are one word in quotes. Every way in which a plugin can be at fault has one; without any it behaves.
+//! The settings are one word in quotes, or an object with that word as its `mode`. Every way in which a plugin can be at fault
+//! has one; without any it behaves.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,18 +18,19 @@ pub struct Mode(String);
 
 impl Settings for Mode {
     fn schema() -> String {
-        r#"{"type":"string"}"#.to_owned()
+        r#"{"anyOf":[{"type":"string"},{"type":"object","additionalProperties":false,"properties":{"mode":{"type":"string"}}}]}"#
+            .to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Vec<Finding>> {
-        match text {
-            "\"refuse\"" => Err(vec![error(
+        match mode(text) {
+            "refuse" => Err(vec![error(
                 "settings",
                 "settings.mode",
                 "refused, as asked",
             )]),
-            "\"loop at load\"" => run_forever(),
-            mode => Ok(Mode(mode.trim_matches('"').to_owned())),
+            "loop at load" => run_forever(),
+            mode => Ok(Mode(mode.to_owned())),
         }
     }
 }
@@ -50,6 +52,13 @@ impl TemplateMerge for Misbehaving {
         let mut values = request.configuration_values.clone();
         let mut findings = Vec::new();
         match mode.as_str() {
+            // As the built-in plugin does for values of one side.
+            "keep" => values = values.or_else(|| request.template_values.clone()),
+            "stamp" => values = Some(stamped(request.template_values.as_deref())),
+            "other namespace" => values = Some(manifest("ConfigMap", "kube-system")),
+            "cluster kind" => values = Some(manifest("ClusterRoleBinding", "")),
+            "deep" => values = Some(format!("{}1{}", "{\"a\":".repeat(120), "}".repeat(120))),
+            "deeper" => values = Some(format!("{}{}", "[".repeat(500_000), "]".repeat(500_000))),
             "loop" => run_forever(),
             "grow" => grow(),
             "panic" => panic!("panicking, as asked"),
@@ -84,6 +93,29 @@ impl TemplateMerge for Misbehaving {
 }
 
 dpf_plugin_sdk::template_merge!(Misbehaving);
+
+fn mode(settings: &str) -> &str {
+    let after = settings
+        .split_once("\"mode\":")
+        .map_or(settings, |(_, rest)| rest);
+    after.trim_matches(['"', '}', '{', ' '])
+}
+
+/// What a test changes in the built component to get another version of the plugin.
+const STAMP: &str = "made by version 1";
+
+/// The template's values and who made them.
+fn stamped(template: Option<&str>) -> String {
+    let rest = template.and_then(|t| t.strip_prefix('{')).unwrap_or("}");
+    let comma = if rest.trim() == "}" { "" } else { "," };
+    format!("{{\"stamp\":\"{}\"{comma}{rest}", black_box(STAMP))
+}
+
+fn manifest(kind: &str, namespace: &str) -> String {
+    format!(
+        r#"{{"extra":[{{"apiVersion":"v1","kind":"{kind}","metadata":{{"name":"x","namespace":"{namespace}"}}}}]}}"#
+    )
+}
 
 fn run_forever() -> ! {
     let mut turns = 0_u64;

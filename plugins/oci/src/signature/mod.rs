@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::key::{PublicKey, SigningKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
 /// Predicate of a statement that is a signature and no attestation of something else.
 const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// A signature that was found, not checked.
-#[derive(Clone, Debug)]
+/// A signature that was found, not checked. It can be kept and checked again without the registry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Signature {
     form: Form,
     /// What was signed, byte for byte.
@@ -40,7 +40,7 @@ pub struct Signature {
     signature: Vec<u8>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Form {
     Simple,
     Bundle { statement: Vec<u8> },
