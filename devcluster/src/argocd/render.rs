@@ -57,7 +57,10 @@ pub fn daemon_set(application: &Application) -> Result<DaemonSet, String> {
     };
     let chart = source.chart_name();
     // The build of a semantic version follows a plus sign, which neither labels nor tags of images may have.
-    let version = source.target_revision.trim_start_matches('v').replace('+', "_");
+    let version = source
+        .target_revision
+        .trim_start_matches('v')
+        .replace('+', "_");
     let set = json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet",
         "metadata": {

@@ -2,7 +2,7 @@
 
 use chain_builder::DefaultChainBuilder;
 use dpf_core::dpudeployment::validate::Service;
-use dpf_core::dpudeployment::{Refusal, Stages};
+use dpf_core::dpudeployment::{Answer, Refusal, Stages};
 use dpf_plugin_sdk::{call, chain, check, values};
 use dpf_stage::{
     ChainPort, ChainRequest, ChainResponse, ChainSwitch, CheckRequest, DeploymentRef, Failure,
@@ -20,7 +20,7 @@ impl Stages for DefaultStages {
         &self,
         _service: &Service<'_>,
         request: &MergeRequest,
-    ) -> Result<MergeResponse, Refusal> {
+    ) -> Result<Answer<MergeResponse>, Refusal> {
         let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
         let response = call::merge::<DefaultTemplateMerge>(values::Request {
             settings: "{}".to_owned(),
@@ -52,7 +52,8 @@ impl Stages for DefaultStages {
             values: json(response.values),
             findings: findings(response.findings),
             ..MergeResponse::default()
-        })
+        }
+        .into())
     }
 
     fn check(&self, request: &CheckRequest) -> Result<Vec<Finding>, Refusal> {
@@ -86,7 +87,7 @@ impl Stages for DefaultStages {
         .map_err(refusal)
     }
 
-    fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, Refusal> {
+    fn build_chain(&self, request: &ChainRequest) -> Result<Answer<ChainResponse>, Refusal> {
         let switches = request.switches.iter().map(|switch| chain::Switch {
             ports: switch.ports.iter().map(port).collect(),
             service_mtu: switch.service_mtu,
@@ -126,7 +127,8 @@ impl Stages for DefaultStages {
                 .collect(),
             findings: findings(response.findings),
             ..ChainResponse::default()
-        })
+        }
+        .into())
     }
 }
 
