@@ -153,7 +153,7 @@ fn start(result_cache_bytes: usize) -> Plugin {
         .default_plugin(Stage::TemplateMerge)
 }
 
-fn merge(plugin: &Plugin, request: &MergeRequest) -> MergeResponse {
+fn merge(plugin: &Plugin, request: &MergeRequest) -> Arc<MergeResponse> {
     plugin
         .merge(request)
         .expect("invariant: the values are right")
@@ -162,7 +162,7 @@ fn merge(plugin: &Plugin, request: &MergeRequest) -> MergeResponse {
 fn distributions(criterion: &mut Criterion) {
     let (fresh, cached, request) = (start(0), start(16 << 20), request());
     assert_eq!(
-        merge(&fresh, &request),
+        *merge(&fresh, &request),
         native(&request),
         "both do the same"
     );
@@ -181,17 +181,17 @@ fn distributions(criterion: &mut Criterion) {
 /// Fresh and cached against native.
 fn ratios(rounds: usize) -> [Goal; 2] {
     let (fresh, cached, request) = (start(0), start(16 << 20), request());
-    let time = |call: &dyn Fn() -> MergeResponse| {
+    fn time<T>(call: impl FnOnce() -> T) -> f64 {
         let begin = Instant::now();
         black_box(call());
         begin.elapsed().as_secs_f64()
-    };
+    }
     merge(&cached, &request);
     let mut measured = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        let base = time(&|| native(&request));
+        let base = time(|| native(&request));
         for (ratios, plugin) in measured.iter_mut().zip([&fresh, &cached]) {
-            ratios.push(time(&|| merge(plugin, &request)) / base);
+            ratios.push(time(|| merge(plugin, &request)) / base);
         }
     }
     let [fresh, cached] = measured.map(median);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::breaker::{Breaker, Circuit, Event};
 use crate::error::{CallError, Fault, FaultKind};
 use crate::limits::Limits;
-use crate::plugin::Plugin;
+use crate::plugin::{Answer, Plugin};
 use crate::runtime::STACK_BYTES;
 use crate::slots::Slots;
 use crate::stage::{
@@ -92,67 +92,95 @@ impl Guarded {
         self.breaker().circuit(Instant::now())
     }
 
-    /// As [`Plugin::merge`].
+    /// As [`Plugin::merge`]. `judge` says what is wrong with an answer whose form is right; that is a fault of the plugin, too.
     ///
     /// # Errors
     /// As there; besides, the plugin may be left alone for a while.
-    pub fn merge(&self, request: &MergeRequest) -> Result<MergeResponse, CallError> {
-        let plugin = &self.inner.plugin;
-        self.call(plugin.kept(request), || plugin.merge(request))
-    }
-
-    /// As [`Plugin::check`].
-    ///
-    /// # Errors
-    /// As [`Guarded::merge`].
-    pub fn check(&self, request: &CheckRequest) -> Result<Vec<Finding>, CallError> {
-        let plugin = &self.inner.plugin;
-        self.call(plugin.kept(request), || plugin.check(request))
-    }
-
-    /// As [`Plugin::build_chain`].
-    ///
-    /// # Errors
-    /// As [`Guarded::merge`].
-    pub fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, CallError> {
-        let plugin = &self.inner.plugin;
-        self.call(plugin.kept(request), || plugin.build_chain(request))
-    }
-
-    /// Notes that an answer cannot be used although its form is right; that is the plugin's fault like any other.
-    pub fn reject(&self, detail: String) -> Fault {
-        self.step(Event::Faulted);
-        self.inner.statistics.called(Outcome::BadOutput, None);
-        self.fault(FaultKind::Output { detail })
-    }
-
-    fn call<T: Send>(
+    pub fn merge(
         &self,
-        kept: Option<Result<T, CallError>>,
-        call: impl FnOnce() -> Result<T, CallError> + Send,
-    ) -> Result<T, CallError> {
-        if let Some(kept) = kept {
-            self.inner.statistics.kept_result_used();
-            return kept;
-        }
-        let result = self.let_through(call);
-        match &result {
-            Ok(_) | Err(CallError::Failure(_)) => self.step(Event::Succeeded),
+        request: &MergeRequest,
+        judge: impl FnOnce(&MergeResponse) -> Result<(), String>,
+    ) -> Answer<MergeResponse> {
+        let plugin = &self.inner.plugin;
+        let key = plugin.key(request);
+        let kept = plugin.kept(key.as_ref());
+        self.call(kept, || plugin.merge_anew(request, key), judge)
+    }
+
+    /// As [`Plugin::check`], with a judge as of [`Guarded::merge`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(
+        &self,
+        request: &CheckRequest,
+        judge: impl FnOnce(&Vec<Finding>) -> Result<(), String>,
+    ) -> Answer<Vec<Finding>> {
+        let plugin = &self.inner.plugin;
+        let key = plugin.key(request);
+        let kept = plugin.kept(key.as_ref());
+        self.call(kept, || plugin.check_anew(request, key), judge)
+    }
+
+    /// As [`Plugin::build_chain`], with a judge as of [`Guarded::merge`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build_chain(
+        &self,
+        request: &ChainRequest,
+        judge: impl FnOnce(&ChainResponse) -> Result<(), String>,
+    ) -> Answer<ChainResponse> {
+        let plugin = &self.inner.plugin;
+        let key = plugin.key(request);
+        let kept = plugin.kept(key.as_ref());
+        self.call(kept, || plugin.build_chain_anew(request, key), judge)
+    }
+
+    fn call<T: Send + Sync>(
+        &self,
+        kept: Option<Answer<T>>,
+        call: impl FnOnce() -> Answer<T> + Send,
+        judge: impl FnOnce(&T) -> Result<(), String>,
+    ) -> Answer<T> {
+        let is_new = kept.is_none();
+        let answer = match kept {
+            Some(kept) => {
+                self.inner.statistics.kept_result_used();
+                self.judged(kept, judge)
+            }
+            None => self.let_through(call, judge),
+        };
+        match &answer {
+            // A kept answer says nothing about how the plugin is now, but one that cannot be used stays unusable.
+            Ok(_) | Err(CallError::Failure(_)) if is_new => self.step(Event::Succeeded),
             Err(CallError::Fault(fault)) if fault.is_of_plugin() => self.step(Event::Faulted),
-            Err(CallError::Fault(_)) => {}
+            Ok(_) | Err(_) => {}
         }
-        result
+        answer
     }
 
-    fn let_through<T: Send>(
+    fn judged<T>(
         &self,
-        call: impl FnOnce() -> Result<T, CallError> + Send,
-    ) -> Result<T, CallError> {
+        answer: Answer<T>,
+        judge: impl FnOnce(&T) -> Result<(), String>,
+    ) -> Answer<T> {
+        let response = answer?;
+        judge(&response)
+            .map_err(|detail| CallError::Fault(self.fault(FaultKind::Output { detail })))?;
+        Ok(response)
+    }
+
+    fn let_through<T: Send + Sync>(
+        &self,
+        call: impl FnOnce() -> Answer<T> + Send,
+        judge: impl FnOnce(&T) -> Result<(), String>,
+    ) -> Answer<T> {
         let statistics = &self.inner.statistics;
         let refuse = |kind| {
-            let result = Err(CallError::Fault(self.fault(kind)));
-            statistics.called(Outcome::of(&result), None);
-            result
+            let answer = Err(CallError::Fault(self.fault(kind)));
+            statistics.called(Outcome::of(&answer), None);
+            answer
         };
         let Some(_slot) = self.inner.slots.take(WAIT) else {
             return refuse(FaultKind::Busy { limit: WAIT });
@@ -164,10 +192,12 @@ impl Guarded {
             return refuse(FaultKind::CircuitOpen { retry_in });
         }
         let begin = Instant::now();
-        let result = on_a_thread_of_low_priority(call)
+        let answer = on_a_thread_of_low_priority(call)
             .unwrap_or_else(|kind| Err(CallError::Fault(self.fault(kind))));
-        statistics.called(Outcome::of(&result), Some(begin.elapsed()));
-        result
+        let duration = begin.elapsed();
+        let answer = self.judged(answer, judge);
+        statistics.called(Outcome::of(&answer), Some(duration));
+        answer
     }
 
     /// Closed: the call may be made.

@@ -15,13 +15,13 @@ use crate::convert;
 use crate::error::{CallError, Fault, FaultKind};
 use crate::limits::Limits;
 use crate::log::{Log, Subject};
-use crate::results;
+use crate::results::{self, Kept, Key};
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 use crate::slots::Slot;
 use crate::stage::{
-    ChainRequest, ChainResponse, CheckRequest, Descriptor, Failure, Finding, MergeRequest,
-    MergeResponse, Stage,
+    ChainRequest, ChainResponse, CheckRequest, Descriptor, Finding, MergeRequest, MergeResponse,
+    Stage,
 };
 use crate::statistics::Statistics;
 use crate::usage::{Observer, Usage};
@@ -47,6 +47,9 @@ struct Inner {
     limits: Limits,
     log: Arc<Log>,
 }
+
+/// How a call ended. A result is shared with those who asked the same.
+pub type Answer<T> = Result<Arc<T>, CallError>;
 
 /// A component whose imports and exports are resolved.
 #[derive(Clone)]
@@ -152,21 +155,14 @@ impl Plugin {
         self.inner.runtime.shared_slots.take(wait)
     }
 
-    /// The kept result of an equal request.
-    pub(crate) fn kept<R: Serialize, T: Clone + 'static>(
-        &self,
-        request: &R,
-    ) -> Option<Result<T, CallError>> {
-        self.lookup(&self.key(request)?)
-    }
-
-    fn lookup<T: Clone + 'static>(&self, key: &results::Key) -> Option<Result<T, CallError>> {
-        let kept = self.inner.runtime.results.get::<Result<T, Failure>>(key)?;
+    /// The kept result of the call with this key.
+    pub(crate) fn kept<T: Send + Sync + 'static>(&self, key: Option<&Key>) -> Option<Answer<T>> {
+        let kept: Kept<T> = self.inner.runtime.results.get(key?)?;
         Some(kept.map_err(CallError::Failure))
     }
 
-    /// What results are kept under, when any are.
-    fn key<R: Serialize>(&self, request: &R) -> Option<results::Key> {
+    /// What the result of a call is kept under, when any are.
+    pub(crate) fn key(&self, request: &impl Serialize) -> Option<Key> {
         if !self.inner.runtime.results.keeps() {
             return None;
         }
@@ -213,57 +209,81 @@ impl Plugin {
     ///
     /// # Errors
     /// The user's input is wrong, or the plugin is at fault.
-    pub fn merge(&self, request: &MergeRequest) -> Result<MergeResponse, CallError> {
+    pub fn merge(&self, request: &MergeRequest) -> Answer<MergeResponse> {
+        let key = self.key(request);
+        let kept = self.kept(key.as_ref());
+        kept.unwrap_or_else(|| self.merge_anew(request, key))
+    }
+
+    pub(crate) fn merge_anew(
+        &self,
+        request: &MergeRequest,
+        key: Option<Key>,
+    ) -> Answer<MergeResponse> {
         let Entry::Values(entry) = &self.inner.prepared.entry else {
             return Err(self.other_stage());
         };
-        self.cached(request, || {
-            let sent = convert::merge_request(request, &self.inner.settings);
-            let subject = Subject::of(&request.deployment, &request.service.name);
-            let result = self.run(subject, |store| {
-                let world = entry.instantiate(&mut *store)?;
-                world.dpf_plugin_values().call_merge(store, &sent)
-            })?;
-            self.answer(result, convert::merge_response)
-        })
+        let sent = convert::merge_request(request, &self.inner.settings);
+        let subject = Subject::of(&request.deployment, &request.service.name);
+        let result = self.run(subject, |store| {
+            let world = entry.instantiate(&mut *store)?;
+            world.dpf_plugin_values().call_merge(store, &sent)
+        })?;
+        self.keep(key, self.answer(result, convert::merge_response))
     }
 
     /// Checks versions and resources. Blocks. Only for a plugin of stage version-check.
     ///
     /// # Errors
     /// The user's input cannot be checked, or the plugin is at fault.
-    pub fn check(&self, request: &CheckRequest) -> Result<Vec<Finding>, CallError> {
+    pub fn check(&self, request: &CheckRequest) -> Answer<Vec<Finding>> {
+        let key = self.key(request);
+        let kept = self.kept(key.as_ref());
+        kept.unwrap_or_else(|| self.check_anew(request, key))
+    }
+
+    pub(crate) fn check_anew(
+        &self,
+        request: &CheckRequest,
+        key: Option<Key>,
+    ) -> Answer<Vec<Finding>> {
         let Entry::Check(entry) = &self.inner.prepared.entry else {
             return Err(self.other_stage());
         };
-        self.cached(request, || {
-            let sent = convert::check_request(request, &self.inner.settings);
-            let result = self.run(Subject::of(&request.deployment, ""), |store| {
-                let world = entry.instantiate(&mut *store)?;
-                world.dpf_plugin_check().call_check(store, &sent)
-            })?;
-            self.answer(result, |findings| Ok(convert::findings(findings)))
-        })
+        let sent = convert::check_request(request, &self.inner.settings);
+        let result = self.run(Subject::of(&request.deployment, ""), |store| {
+            let world = entry.instantiate(&mut *store)?;
+            world.dpf_plugin_check().call_check(store, &sent)
+        })?;
+        let accept = |findings| Ok(convert::findings(findings));
+        self.keep(key, self.answer(result, accept))
     }
 
     /// Builds the switches of a chain. Blocks. Only for a plugin of stage chain-builder.
     ///
     /// # Errors
     /// A port names something that does not exist, or the plugin is at fault.
-    pub fn build_chain(&self, request: &ChainRequest) -> Result<ChainResponse, CallError> {
+    pub fn build_chain(&self, request: &ChainRequest) -> Answer<ChainResponse> {
+        let key = self.key(request);
+        let kept = self.kept(key.as_ref());
+        kept.unwrap_or_else(|| self.build_chain_anew(request, key))
+    }
+
+    pub(crate) fn build_chain_anew(
+        &self,
+        request: &ChainRequest,
+        key: Option<Key>,
+    ) -> Answer<ChainResponse> {
         let Entry::Chain(entry) = &self.inner.prepared.entry else {
             return Err(self.other_stage());
         };
-        self.cached(request, || {
-            let sent = convert::chain_request(request, &self.inner.settings);
-            let result = self.run(Subject::of(&request.deployment, ""), |store| {
-                let world = entry.instantiate(&mut *store)?;
-                world.dpf_plugin_chain().call_build(store, &sent)
-            })?;
-            self.answer(result, |response| {
-                convert::chain_response(response, request)
-            })
-        })
+        let sent = convert::chain_request(request, &self.inner.settings);
+        let result = self.run(Subject::of(&request.deployment, ""), |store| {
+            let world = entry.instantiate(&mut *store)?;
+            world.dpf_plugin_chain().call_build(store, &sent)
+        })?;
+        let accept = |response| convert::chain_response(response, request);
+        self.keep(key, self.answer(result, accept))
     }
 
     pub(crate) fn describe(&self) -> Result<Descriptor, Fault> {
@@ -330,25 +350,21 @@ impl Plugin {
         }
     }
 
-    /// The kept result of an equal request, else that of the call, which is kept unless it is a fault.
-    fn cached<R: Serialize, T: Clone + Serialize + Send + Sync + 'static>(
+    /// Keeps a result unless it is a fault.
+    fn keep<T: Serialize + Send + Sync + 'static>(
         &self,
-        request: &R,
-        call: impl FnOnce() -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        let key = self.key(request);
-        if let Some(kept) = key.as_ref().and_then(|key| self.lookup(key)) {
-            return kept;
-        }
-        let result = match call() {
-            Ok(response) => Ok(response),
+        key: Option<Key>,
+        result: Result<T, CallError>,
+    ) -> Answer<T> {
+        let kept: Kept<T> = match result {
+            Ok(response) => Ok(Arc::new(response)),
             Err(CallError::Failure(failure)) => Err(failure),
             Err(fault) => return Err(fault),
         };
         if let Some(key) = key {
-            self.inner.runtime.results.put(key, result.clone());
+            self.inner.runtime.results.put(key, kept.clone());
         }
-        result.map_err(CallError::Failure)
+        kept.map_err(CallError::Failure)
     }
 
     fn other_stage(&self) -> CallError {

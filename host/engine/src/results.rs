@@ -5,31 +5,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-/// What a result is found by: a digest of plugin, settings and request.
-pub(crate) type Key = [u8; 32];
+use crate::exact;
+use crate::stage::Failure;
 
-/// The key of a call. The parts are separated by their lengths, so that no two calls share a key.
+/// What a result is found by: plugin, settings and request themselves, byte by byte. A digest would be shorter, but takes longer than
+/// all the rest, and of two requests with one digest one would get the other's answer.
+pub(crate) type Key = Arc<[u8]>;
+
+/// The key of a call.
 pub(crate) fn key(
     plugin: &str,
     stage: &str,
     settings: &str,
     request: &impl Serialize,
 ) -> Option<Key> {
-    let request = serde_json::to_vec(request).ok()?;
-    let mut hash = Sha256::new();
-    for part in [
-        plugin.as_bytes(),
-        stage.as_bytes(),
-        settings.as_bytes(),
-        &request,
-    ] {
-        hash.update(u64::try_from(part.len()).ok()?.to_le_bytes());
-        hash.update(part);
-    }
-    Some(hash.finalize().into())
+    /// Most requests fit.
+    const CAPACITY: usize = 16 << 10;
+    let mut key = Vec::with_capacity(CAPACITY);
+    exact::write(&mut key, &(plugin, stage, settings, request))?;
+    Some(key.into())
 }
+
+/// What is kept of a call; whoever asks shares it.
+pub(crate) type Kept<T> = Result<Arc<T>, Failure>;
 
 /// Results, bounded by their size. The one that was not used for the longest time goes first.
 pub(crate) struct Results {
@@ -65,16 +64,17 @@ impl Results {
         self.limit > 0
     }
 
-    pub(crate) fn get<T: Clone + 'static>(&self, key: &Key) -> Option<T> {
+    pub(crate) fn get<T: Send + Sync + 'static>(&self, key: &Key) -> Option<Kept<T>> {
         // Nothing between two changes of the state can panic.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         state.clock += 1;
         let entry = state.entries.get_mut(key)?;
-        state.by_age.remove(&entry.used);
-        entry.used = state.clock;
-        state.by_age.insert(entry.used, *key);
-        let result = entry.result.downcast_ref::<T>().cloned();
+        if let Some(key) = state.by_age.remove(&entry.used) {
+            entry.used = state.clock;
+            state.by_age.insert(entry.used, key);
+        }
+        let result = entry.result.downcast_ref::<Kept<T>>().cloned();
         state.hits += u64::from(result.is_some());
         result
     }
@@ -87,15 +87,17 @@ impl Results {
             .hits
     }
 
-    pub(crate) fn put<T: Serialize + Send + Sync + 'static>(&self, key: Key, result: T) {
-        /// What an entry costs beside its result: keys, ages, allocations.
+    pub(crate) fn put<T: Serialize + Send + Sync + 'static>(&self, key: Key, result: Kept<T>) {
+        /// What an entry costs beside its key and its result: places in two maps, allocations.
         const OVERHEAD: usize = 256;
-        // The text stands for the size in memory, which is of the same order.
-        let Ok(text) = serde_json::to_vec(&result) else {
-            return;
+        let mut text = Vec::new();
+        let written = match &result {
+            Ok(response) => exact::write(&mut text, response.as_ref()),
+            Err(failure) => exact::write(&mut text, failure),
         };
-        let bytes = text.len() * 2 + OVERHEAD;
-        if bytes > self.limit {
+        // These bytes stand for the size in memory, which is of the same order.
+        let bytes = text.len() * 2 + key.len() + OVERHEAD;
+        if written.is_none() || bytes > self.limit {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +105,7 @@ impl Results {
         state.clock += 1;
         let used = state.clock;
         state.bytes += bytes;
-        state.by_age.insert(used, key);
+        state.by_age.insert(used, Arc::clone(&key));
         if let Some(old) = state.entries.insert(
             key,
             Entry {
@@ -127,31 +129,50 @@ impl Results {
 mod tests {
     use super::*;
 
+    fn key_of(number: u8) -> Key {
+        key("plugin", "stage", "{}", &number).unwrap()
+    }
+
+    fn get(results: &Results, number: u8) -> Option<u8> {
+        let kept = results.get::<u8>(&key_of(number))?;
+        kept.ok().map(|kept| *kept)
+    }
+
     #[test]
     fn the_oldest_goes_when_the_bound_is_reached() {
-        let results = Results::new(3 * 256 + 100);
-        let keys: Vec<Key> = (0..4_u8).map(|index| [index; 32]).collect();
-        for key in &keys[..3] {
-            results.put(*key, key[0]);
+        let results = Results::new(3 * 400);
+        for number in 0..3 {
+            results.put(key_of(number), Ok(Arc::new(number)));
         }
         assert_eq!(
-            results.get::<u8>(&keys[0]),
+            get(&results, 0),
             Some(0),
             "used, so it is not the oldest any more"
         );
-        results.put(keys[3], 3_u8);
-        assert_eq!(results.get::<u8>(&keys[1]), None);
+        results.put(key_of(3), Ok(Arc::new(3_u8)));
         assert_eq!(
-            [0, 2, 3].map(|index: usize| results.get::<u8>(&keys[index])),
-            [Some(0), Some(2), Some(3)]
+            [0, 1, 2, 3].map(|n| get(&results, n)),
+            [Some(0), None, Some(2), Some(3)]
         );
+    }
+
+    #[test]
+    fn the_same_is_kept_once() {
+        let results = Results::new(2 * 400);
+        for number in [1, 2, 1, 2, 1, 2] {
+            results.put(key_of(number), Ok(Arc::new(number)));
+        }
+        assert_eq!([1, 2].map(|n| get(&results, n)), [Some(1), Some(2)]);
     }
 
     #[test]
     fn what_is_larger_than_the_bound_is_not_kept() {
         let results = Results::new(1000);
-        results.put([0; 32], "x".repeat(1000));
-        assert_eq!(results.get::<String>(&[0; 32]), None);
+        results.put(key_of(0), Ok(Arc::new("x".repeat(1000))));
+        assert!(results.get::<String>(&key_of(0)).is_none());
+        let long = key("plugin", "stage", "{}", &"x".repeat(1000)).unwrap();
+        results.put(Arc::clone(&long), Ok(Arc::new(1_u8)));
+        assert!(results.get::<u8>(&long).is_none());
     }
 
     #[test]

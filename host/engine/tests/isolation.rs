@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use dpf_engine::{
-    CallError, Circuit, Engine, EngineOptions, FaultKind, GuardOptions, Guarded, Limits, LoadError,
-    MergeRequest, MergeResponse, Outcome, Plugin, Stage,
+    Answer, CallError, Circuit, Engine, EngineOptions, FaultKind, GuardOptions, Guarded, Limits,
+    LoadError, MergeRequest, MergeResponse, Outcome, Plugin, Stage,
 };
 use serde_json::json;
 
@@ -61,7 +61,7 @@ fn plugin(settings: &str) -> Result<Plugin, LoadError> {
     )
 }
 
-fn call(settings: &str, request: &MergeRequest) -> Result<MergeResponse, CallError> {
+fn call(settings: &str, request: &MergeRequest) -> Answer<MergeResponse> {
     plugin(settings)
         .expect("invariant: it behaves while it is loaded")
         .merge(request)
@@ -259,7 +259,7 @@ fn the_same_input_gives_the_same_bytes() {
         .unwrap()
         .default_plugin(Stage::TemplateMerge);
     let answers: Vec<String> = (0..3)
-        .map(|_| serde_json::to_string(&plugin.merge(&request).unwrap()).unwrap())
+        .map(|_| serde_json::to_string(&*plugin.merge(&request).unwrap()).unwrap())
         .collect();
     assert!(
         answers.iter().all(|answer| *answer == answers[0]),
@@ -307,12 +307,16 @@ fn guarded(settings: &str, deadline: Duration) -> Guarded {
     engine.guard(plugin, options)
 }
 
-fn reason(guarded: &Guarded, delimiters: &str) -> String {
-    let request = MergeRequest {
+/// A request like no other.
+fn asking(delimiters: &str) -> MergeRequest {
+    MergeRequest {
         delimiters: Some(delimiters.to_owned()),
         ..MergeRequest::default()
-    };
-    match guarded.merge(&request) {
+    }
+}
+
+fn reason(guarded: &Guarded, delimiters: &str) -> String {
+    match guarded.merge(&asking(delimiters), |_| Ok(())) {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.reason().to_owned(),
     }
@@ -333,7 +337,8 @@ fn a_plugin_that_fails_again_and_again_is_left_alone() {
 
 #[test]
 fn limits_of_its_own_are_below_those_of_the_engine() {
-    let kind = |mode: &str, deadline| match guarded(mode, deadline).merge(&MergeRequest::default())
+    let kind = |mode: &str, deadline| match guarded(mode, deadline)
+        .merge(&MergeRequest::default(), |_| Ok(()))
     {
         Err(CallError::Fault(fault)) => fault.kind,
         other => panic!("expected a fault, got {other:?}"),
@@ -347,11 +352,20 @@ fn limits_of_its_own_are_below_those_of_the_engine() {
 fn a_kept_result_answers_while_the_circuit_is_open() {
     let guarded = guarded("", DEADLINE);
     assert_eq!(reason(&guarded, "known"), "ok");
-    for _ in 0..3 {
-        guarded.reject("as if its answer could not be used".to_owned());
+    for round in 0..3 {
+        // Answers of the right form, which somebody judges to be useless. In between none was good.
+        let rejected = guarded.merge(&asking(&format!("rejected {round}")), |_| {
+            Err("as if it reached beyond its service".to_owned())
+        });
+        assert!(
+            matches!(&rejected, Err(CallError::Fault(fault)) if fault.reason() == "PluginOutputInvalid"),
+            "{rejected:?}"
+        );
     }
     assert_eq!(reason(&guarded, "known"), "ok");
     assert_eq!(reason(&guarded, "unknown"), "PluginCircuitOpen");
+    let again = guarded.merge(&asking("rejected 0"), |_| Err("still".to_owned()));
+    assert_eq!(again.unwrap_err().reason(), "PluginOutputInvalid");
 }
 
 #[test]

@@ -84,7 +84,18 @@ impl Mirrors {
     /// The URL to fetch instead; the longest matching prefix wins and ends at a path boundary.
     #[must_use]
     pub fn resolve(&self, url: &str) -> String {
-        for (from, to) in &self.0 {
+        self.replace(url, |_| true)
+    }
+
+    /// As [`resolve`](Self::resolve), but without mirrors of whole schemes (`https://=...`). Those stand for the world outside of a
+    /// development cluster, whose answers are made up; nothing that is pinned by a digest can come from there.
+    #[must_use]
+    pub fn resolve_pinned(&self, url: &str) -> String {
+        self.replace(url, |from| from.contains("://"))
+    }
+
+    fn replace(&self, url: &str, applies: impl Fn(&str) -> bool) -> String {
+        for (from, to) in self.0.iter().filter(|(from, _)| applies(from)) {
             if let Some(rest) = url.strip_prefix(from.as_str())
                 && (rest.is_empty() || rest.starts_with(['/', '?']))
             {
@@ -116,5 +127,15 @@ mod tests {
             "https://example.community/x"
         );
         assert!(Mirrors::parse(["nonsense"]).is_err());
+    }
+
+    #[test]
+    fn a_mirror_of_everything_has_nothing_that_is_pinned() {
+        let mirrors = Mirrors::parse(["https://=http://m/all", "https://example.com=http://m/a"]);
+        let mirrors = mirrors.unwrap();
+        let (named, other) = ("https://example.com/v2", "https://example.org/v2");
+        assert_eq!(mirrors.resolve(other), "http://m/all//example.org/v2");
+        assert_eq!(mirrors.resolve_pinned(other), other);
+        assert_eq!(mirrors.resolve_pinned(named), "http://m/a/v2");
     }
 }

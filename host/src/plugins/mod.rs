@@ -365,6 +365,8 @@ fn look_after_circuit(registry: &Registry, name: &str) -> Option<Duration> {
 async fn attempt(context: &Context, plugin: &DpuPlugin, before: Option<Attempt>) -> Attempt {
     let name = plugin.name_any();
     let registry = &context.plugins;
+    let failures = before.as_ref().filter(|b| b.is_of(plugin));
+    let failures = failures.map_or(0, |before| before.failures);
     let before = before.filter(|_| registry.loaded(&name).is_some());
     let mut attempt = Attempt {
         uid: plugin.metadata.uid.clone(),
@@ -398,16 +400,21 @@ async fn attempt(context: &Context, plugin: &DpuPlugin, before: Option<Attempt>)
             {
                 install(context, plugin, admitted, &mut attempt);
             }
-            attempt.failures = before.map_or(0, |b| b.failures).saturating_add(1);
+            attempt.failures = failures.saturating_add(1);
             if missing.transient {
-                let pause = RETRY.saturating_mul(1 << attempt.failures.min(8)) / 2;
-                attempt.again_at = Some(Instant::now() + pause.min(RETRY_MAX));
+                attempt.again_at = Some(Instant::now() + pause_after(attempt.failures));
             }
             registry.fail(&name, &stopped.message);
             attempt.stopped = Some(stopped);
         }
     }
     attempt
+}
+
+/// Longer with each failure of one generation; a new one begins anew.
+fn pause_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(8);
+    RETRY.saturating_mul(1 << doublings).min(RETRY_MAX)
 }
 
 fn install(context: &Context, plugin: &DpuPlugin, admitted: Admitted, attempt: &mut Attempt) {
@@ -435,4 +442,15 @@ fn install(context: &Context, plugin: &DpuPlugin, admitted: Admitted, attempt: &
     attempt.signed_by = signed_by;
     attempt.serving = Some(wanted);
     context.plugins.install(&name, guarded);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_have_an_end() {
+        let pauses = [1, 2, 3, 5, 6, 100].map(|failures| pause_after(failures).as_secs());
+        assert_eq!(pauses, [15, 30, 60, 240, 300, 300]);
+    }
 }

@@ -99,7 +99,8 @@ async fn from_registries(
     let locations = reference.locations(mirrors).map_err(invalid)?;
     let credentials = credentials(context, oci).await?;
     let resolver = context.settings.mirrors.clone();
-    let client = Client::new(context.http.clone()).with_rewrite(move |url| resolver.resolve(url));
+    let client =
+        Client::new(context.http.clone()).with_rewrite(move |url| resolver.resolve_pinned(url));
     let mut last = None;
     for location in &locations {
         let repository = client.repository(location, credentials.clone());

@@ -6,7 +6,7 @@ use dpf_api::plugin::{FailurePolicy, LastFault};
 use dpf_core::dpudeployment::validate::Service;
 use dpf_core::dpudeployment::{Answer, Refusal, Stages};
 use dpf_core::dpuplugin::output::{check_chain, check_values};
-use dpf_engine::{CallError, Circuit, Engine, Fault, Guarded, Stage};
+use dpf_engine::{self as engine, CallError, Circuit, Engine, Fault, Guarded, Stage};
 use dpf_stage::{
     ChainRequest, ChainResponse, CheckRequest, Failure, Finding, MergeRequest, MergeResponse,
     Severity,
@@ -47,14 +47,13 @@ impl PluginStages {
         &self,
         assigned: &Assigned,
         service: Option<&str>,
-        call: impl FnOnce(&Guarded) -> Result<T, CallError>,
-        judge: impl FnOnce(&T) -> Result<(), String>,
-    ) -> Result<Option<(T, String)>, Declined> {
+        call: impl FnOnce(&Guarded) -> engine::Answer<T>,
+    ) -> Result<Option<(Arc<T>, String)>, Declined> {
         match assigned {
             Assigned::Default => Ok(None),
             Assigned::Refused(message) => Err(Declined::Refused(input(message.clone()))),
             Assigned::Offer(Offer::Serving(served)) => {
-                let answer = self.call(served, service, call, judge)?;
+                let answer = self.call(served, service, call)?;
                 Ok(Some((answer, served.plugin.digest().to_owned())))
             }
             Assigned::Offer(Offer::Loading) => {
@@ -86,23 +85,15 @@ impl PluginStages {
         &self,
         served: &Served,
         service: Option<&str>,
-        call: impl FnOnce(&Guarded) -> Result<T, CallError>,
-        judge: impl FnOnce(&T) -> Result<(), String>,
-    ) -> Result<T, Declined> {
+        call: impl FnOnce(&Guarded) -> engine::Answer<T>,
+    ) -> Result<Arc<T>, Declined> {
         let before = served.plugin.circuit();
-        let answer = match call(&served.plugin) {
-            Ok(answer) => match judge(&answer) {
-                Ok(()) => Ok(answer),
-                Err(detail) => Err(served.plugin.reject(detail)),
-            },
-            Err(CallError::Failure(failure)) => {
-                self.note_circuit(served, before);
-                return Err(Declined::Refused(Refusal::Input(failure)));
-            }
-            Err(CallError::Fault(fault)) => Err(fault),
-        };
+        let answer = call(&served.plugin);
         self.note_circuit(served, before);
-        answer.map_err(|fault| self.decline(served, service, &fault))
+        answer.map_err(|error| match error {
+            CallError::Failure(failure) => Declined::Refused(Refusal::Input(failure)),
+            CallError::Fault(fault) => self.decline(served, service, &fault),
+        })
     }
 
     /// A circuit that closed is news for those who wait for it.
@@ -174,6 +165,11 @@ fn input(message: String) -> Refusal {
     })
 }
 
+/// A plan is made of values of its own.
+fn owned<T: Clone>(answer: Arc<T>) -> T {
+    Arc::unwrap_or_clone(answer)
+}
+
 /// The built-in plugins never misbehave; if one does, the binary is broken, and this says so.
 fn refuse(error: CallError) -> Refusal {
     match error {
@@ -195,13 +191,12 @@ impl Stages for PluginStages {
         let asked = self.ask(
             assigned.unwrap_or(&Assigned::Default),
             Some(service.name),
-            |plugin| plugin.merge(request),
-            |response| check_values(request, response),
+            |plugin| plugin.merge(request, |response| check_values(request, response)),
         );
         let warning = match asked {
             Ok(Some((response, digest))) => {
                 return Ok(Answer {
-                    response,
+                    response: owned(response),
                     made_by: Some(digest),
                 });
             }
@@ -210,24 +205,22 @@ impl Stages for PluginStages {
             Err(Declined::Refused(refusal)) => return Err(refusal),
         };
         let plugin = self.engine.default_plugin(Stage::TemplateMerge);
-        let mut response = plugin.merge(request).map_err(refuse)?;
+        let mut response = owned(plugin.merge(request).map_err(refuse)?);
         response.findings.extend(warning);
         Ok(response.into())
     }
 
     fn check(&self, request: &CheckRequest) -> Result<Vec<Finding>, Refusal> {
         let plugin = self.engine.default_plugin(Stage::VersionCheck);
-        let mut findings = plugin.check(request).map_err(refuse)?;
+        let mut findings = owned(plugin.check(request).map_err(refuse)?);
         for (assigned, services) in &self.given.checks {
             let shown = shown_to(request, services);
-            let asked = self.ask(
-                assigned,
-                None,
-                |plugin| plugin.check(&shown),
-                |found| fits_a_condition(found),
-            );
+            let asked = self.ask(assigned, None, |plugin| {
+                plugin.check(&shown, |found| fits_a_condition(found))
+            });
             match asked {
-                Ok(found) => findings.extend(found.into_iter().flat_map(|(found, _)| found)),
+                Ok(Some((found, _))) => findings.extend(owned(found)),
+                Ok(None) => {}
                 Err(Declined::UseDefault(warning)) => findings.push(warning),
                 Err(Declined::Refused(refusal)) => return Err(refusal),
             }
@@ -236,16 +229,13 @@ impl Stages for PluginStages {
     }
 
     fn build_chain(&self, request: &ChainRequest) -> Result<Answer<ChainResponse>, Refusal> {
-        let asked = self.ask(
-            &self.given.chain,
-            None,
-            |plugin| plugin.build_chain(request),
-            |response| check_chain(request, response),
-        );
+        let asked = self.ask(&self.given.chain, None, |plugin| {
+            plugin.build_chain(request, |response| check_chain(request, response))
+        });
         let warning = match asked {
             Ok(Some((response, digest))) => {
                 return Ok(Answer {
-                    response,
+                    response: owned(response),
                     made_by: Some(digest),
                 });
             }
@@ -254,7 +244,7 @@ impl Stages for PluginStages {
             Err(Declined::Refused(refusal)) => return Err(refusal),
         };
         let plugin = self.engine.default_plugin(Stage::ChainBuilder);
-        let mut response = plugin.build_chain(request).map_err(refuse)?;
+        let mut response = owned(plugin.build_chain(request).map_err(refuse)?);
         response.findings.extend(warning);
         Ok(response.into())
     }

@@ -36,9 +36,9 @@ impl Request {
     /// The plugin is at fault.
     pub fn ask(&self, plugin: &Plugin) -> Result<Outcome, Fault> {
         let answer = match self {
-            Request::Merge(request) => plugin.merge(request).map(to_value),
-            Request::Check(request) => plugin.check(request).map(to_value),
-            Request::Chain(request) => plugin.build_chain(request).map(to_value),
+            Request::Merge(request) => plugin.merge(request).map(|it| to_value(&*it)),
+            Request::Check(request) => plugin.check(request).map(|it| to_value(&*it)),
+            Request::Chain(request) => plugin.build_chain(request).map(|it| to_value(&*it)),
         };
         match answer {
             Ok(response) => Ok(Outcome::Response(response)),
