@@ -71,6 +71,14 @@ pub enum FetchError {
         /// Where it is wrong.
         message: String,
     },
+    /// A mirror cannot be read; the template names another address.
+    #[error("{source}; this is the mirror of {url}")]
+    Mirror {
+        /// URL that the template leads to.
+        url: String,
+        /// What is wrong with the mirror.
+        source: Box<FetchError>,
+    },
     /// The chart is not there.
     #[error("{url}: {source}")]
     Chart {
@@ -97,37 +105,47 @@ pub(super) async fn fetch(
 ) -> Result<Fetched, FetchError> {
     let repository = &template.spec.helm_chart.source.repo_url;
     let credentials = credentials(context, repository).await?;
+    let url = match location {
+        Location::Annotated(versions) => return Ok(Fetched(versions.clone())),
+        Location::Index { url, .. } | Location::Manifest { url } => url,
+    };
+    let at = context.settings.mirrors.resolve(url);
+    match fetch_at(context, &at, location, credentials.as_ref()).await {
+        Err(source) if at != *url => Err(FetchError::Mirror {
+            url: url.clone(),
+            source: Box::new(source),
+        }),
+        fetched => fetched.map(Fetched),
+    }
+}
+
+async fn fetch_at(
+    context: &Context,
+    url: &str,
+    location: &Location,
+    credentials: Option<&Credentials>,
+) -> Result<Versions, FetchError> {
     match location {
-        Location::Annotated(versions) => Ok(Fetched(versions.clone())),
-        Location::Index {
-            url,
-            chart,
-            version,
-        } => {
-            let url = context.settings.mirrors.resolve(url);
-            let answer = send(
-                &url,
-                with_basic(context.http.get(&url), credentials.as_ref()),
-            )
-            .await?;
-            let body = body(&url, checked(&url, answer)?, INDEX_SIZE_MAX).await?;
-            let index = index(&url, &body)?;
-            let versions = in_index(&index, chart, version);
-            versions
-                .map(Fetched)
-                .map_err(|source| FetchError::Chart { url, source })
+        Location::Annotated(versions) => Ok(versions.clone()),
+        Location::Index { chart, version, .. } => {
+            let answer = send(url, with_basic(context.http.get(url), credentials)).await?;
+            let body = body(url, checked(url, answer)?, INDEX_SIZE_MAX).await?;
+            let index = index(url, &body)?;
+            in_index(&index, chart, version).map_err(|source| FetchError::Chart {
+                url: url.to_owned(),
+                source,
+            })
         }
-        Location::Manifest { url } => {
-            let url = context.settings.mirrors.resolve(url);
-            let answer = manifest(context, &url, credentials.as_ref()).await?;
-            let body = body(&url, answer, MANIFEST_SIZE_MAX).await?;
+        Location::Manifest { .. } => {
+            let answer = manifest(context, url, credentials).await?;
+            let body = body(url, answer, MANIFEST_SIZE_MAX).await?;
             let manifest: Value =
                 serde_json::from_slice(&body).map_err(|error| FetchError::Malformed {
-                    url,
+                    url: url.to_owned(),
                     what: "a manifest",
                     message: error.to_string(),
                 })?;
-            Ok(Fetched(in_manifest(&manifest)))
+            Ok(in_manifest(&manifest))
         }
     }
 }

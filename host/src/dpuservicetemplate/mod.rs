@@ -7,7 +7,7 @@ use crate::kit::{
     run as run_controller, write_status,
 };
 use dpf_api::keys::{finalizers, managers};
-use dpf_api::svc::DpuServiceTemplate;
+use dpf_api::svc::{DpuServiceTemplate, VersionsFrom};
 use dpf_core::dpuservicetemplate::{ChartError, Location, Versions, conditions, known, locate};
 use fetch::{FetchError, Fetched};
 use kube::runtime::controller::Controller;
@@ -113,8 +113,9 @@ async fn reconcile(
         "conditions": conditions,
         "observedGeneration": template.metadata.generation,
     });
-    if let (Ok(versions), Some(fields)) = (&read, status.as_object_mut()) {
+    if let (Ok((versions, from)), Some(fields)) = (&read, status.as_object_mut()) {
         fields.insert("versions".to_owned(), replaced(&template, versions));
+        fields.insert("versionsFrom".to_owned(), json!(from));
     }
     write_status(client, manager, template.as_ref(), status).await?;
     read.map(|_| Next::OnEvent)
@@ -138,10 +139,11 @@ async fn constraints(
     template: &DpuServiceTemplate,
     context: &Context,
     cache: &Cache,
-) -> Result<Versions, TemplateError> {
+) -> Result<(Versions, VersionsFrom), TemplateError> {
     let location = locate(template)?;
+    let from = location.source();
     let key = match &location {
-        Location::Annotated(versions) => return Ok(versions.clone()),
+        Location::Annotated(versions) => return Ok((versions.clone(), from)),
         Location::Index {
             url,
             chart,
@@ -150,7 +152,7 @@ async fn constraints(
         Location::Manifest { url } => url.clone(),
     };
     if let Some(versions) = cache.get(&key) {
-        return Ok(versions);
+        return Ok((versions, from));
     }
     let versions = match known(template) {
         Some(versions) => versions.clone(),
@@ -160,5 +162,5 @@ async fn constraints(
         }
     };
     cache.put(key, versions.clone());
-    Ok(versions)
+    Ok((versions, from))
 }

@@ -9,6 +9,7 @@
 )]
 
 mod adoption;
+mod chart_server;
 mod charts;
 mod quiet;
 mod unreachable;

@@ -96,6 +96,11 @@ impl World {
 
     /// Applies the manifests of the example.
     pub async fn apply_example(&self) {
+        self.apply_example_with(str::to_owned).await;
+    }
+
+    /// Applies the manifests of the example as this edits them.
+    pub async fn apply_example_with(&self, edit: impl Fn(&str) -> String) {
         let mut files: Vec<PathBuf> = std::fs::read_dir("../examples/producer-consumer")
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -103,7 +108,7 @@ impl World {
             .collect();
         files.sort();
         for file in files {
-            let text = std::fs::read_to_string(file).unwrap();
+            let text = edit(&std::fs::read_to_string(file).unwrap());
             let manifest: Value = serde_saphyr::from_str(&text).unwrap();
             apply(&self.cluster.host, "test", &manifest).await;
         }

@@ -46,10 +46,11 @@ impl TemplateMerge for DefaultTemplateMerge {
             CONFIGURATION_FIELD,
             request.configuration_values.as_deref(),
         )?;
+        let templating = |findings| failure("TemplateFailed", findings);
+        let options = render::options(&request).map_err(templating)?;
         let rendered = match configuration {
             Some(values) if request.render => {
-                let mut values = render::render(&values, &request)
-                    .map_err(|findings| failure("TemplateFailed", findings))?;
+                let mut values = render::render(&values, &request, options).map_err(templating)?;
                 merge::plain_numbers(&mut values);
                 Some(values)
             }
@@ -250,9 +251,15 @@ mod tests {
 
     #[test]
     fn bad_delimiters_are_refused() {
-        for delimiters in ["", "[[", "[[,", ",]]", "[[,]],x"] {
+        let cases = ["", "[[", "[[,", ",]]", "[[,]],x"];
+        for (delimiters, render) in cases
+            .map(|text| (text, true))
+            .into_iter()
+            .chain([("[[", false)])
+        {
             let mut request = rendering(json!({"a": "x"}));
             request.delimiters = Some(delimiters.into());
+            request.render = render;
             let found = findings(request);
             assert_eq!(
                 found[0].object, "DPUServiceConfiguration/cfg",

@@ -18,22 +18,35 @@ pub const DELIMITER_ANNOTATION: &str = "svc.dpu.nvidia.com/template-delimiter";
 /// More findings help nobody, and a condition has to hold them.
 const MAX_FINDINGS: usize = 20;
 
+/// How templates of this configuration are delimited.
+///
+/// # Errors
+/// A finding for an annotation that names no two delimiters. It is one for values that are not rendered, too: who wrote it
+/// meant something by it.
+pub fn options(request: &Request) -> Result<Options, Vec<Finding>> {
+    let Some(text) = &request.delimiters else {
+        return Ok(Options::default());
+    };
+    delimiters(text).ok_or_else(|| {
+        let object = object(request);
+        let message = format!(
+            "annotation {DELIMITER_ANNOTATION} of {object} is {text:?}; write the left and the right delimiter, separated by a \
+             comma, like [[,]]"
+        );
+        let field = format!("metadata.annotations[{DELIMITER_ANNOTATION}]");
+        vec![error(object.as_str(), field, message)]
+    })
+}
+
+fn object(request: &Request) -> String {
+    format!("DPUServiceConfiguration/{}", request.service.configuration)
+}
+
 /// The values with all strings rendered.
 ///
 /// # Errors
 /// A finding for every string that fails, up to 20.
-pub fn render(values: &Value, request: &Request) -> Result<Value, Vec<Finding>> {
-    let object = format!("DPUServiceConfiguration/{}", request.service.configuration);
-    let options = match &request.delimiters {
-        None => Options::default(),
-        Some(text) => delimiters(text).ok_or_else(|| {
-            let message = format!(
-                "annotation {DELIMITER_ANNOTATION} of {object} is {text:?}; write the left and the right delimiter, separated \
-                 by a comma, like [[,]]"
-            );
-            vec![error(object.as_str(), format!("metadata.annotations[{DELIMITER_ANNOTATION}]"), message)]
-        })?,
-    };
+pub fn render(values: &Value, request: &Request, options: Options) -> Result<Value, Vec<Finding>> {
     let services: Map<String, Value> = request
         .dependencies
         .iter()
@@ -47,7 +60,7 @@ pub fn render(values: &Value, request: &Request) -> Result<Value, Vec<Finding>> 
     let mut renderer = Renderer {
         options,
         data: json!({"Services": services}),
-        object,
+        object: object(request),
         service: &request.service.name,
         findings: Vec::new(),
     };

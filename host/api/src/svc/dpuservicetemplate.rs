@@ -5,6 +5,7 @@ use crate::ResourceList;
 use crate::common::conditions_schema;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,9 @@ pub struct DpuServiceTemplateStatus {
     /// Constraints of the chart by version key, for example `dpu.nvidia.com/doca-version: ">= 2.9"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<BTreeMap<String, String>>,
+    /// Where `versions` were read: on the template itself, or in its chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions_from: Option<VersionsFrom>,
     /// `Ready` and `DPUServiceTemplateReconciled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "conditions_schema")]
@@ -51,4 +55,13 @@ pub struct DpuServiceTemplateStatus {
     /// Generation that the status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+}
+
+/// Where the constraints of a template were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VersionsFrom {
+    /// Annotations of the DPUServiceTemplate.
+    Annotations,
+    /// The chart.
+    Chart,
 }

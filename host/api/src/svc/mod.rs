@@ -50,7 +50,7 @@ pub use dpuserviceipam::{
 };
 pub use dpuservicenad::{ChainedCni, DpuServiceNad, DpuServiceNadSpec, DpuServiceNadStatus};
 pub use dpuservicetemplate::{
-    DpuServiceTemplate, DpuServiceTemplateSpec, DpuServiceTemplateStatus,
+    DpuServiceTemplate, DpuServiceTemplateSpec, DpuServiceTemplateStatus, VersionsFrom,
 };
 pub use servicechain::{
     ChainPort, ChainSwitch, ServiceChain, ServiceChainSet, ServiceChainSetSpec,

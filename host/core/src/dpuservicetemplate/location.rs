@@ -1,7 +1,7 @@
 //! Where the constraints are.
 
 use super::{ChartError, SUPPORTED, Versions};
-use dpf_api::svc::{ChartSource, DpuServiceTemplate};
+use dpf_api::svc::{ChartSource, DpuServiceTemplate, VersionsFrom};
 
 /// Where the constraints of a chart are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +24,23 @@ pub enum Location {
     },
 }
 
+impl Location {
+    /// What the status says of it.
+    #[must_use]
+    pub fn source(&self) -> VersionsFrom {
+        match self {
+            Self::Annotated(_) => VersionsFrom::Annotations,
+            Self::Index { .. } | Self::Manifest { .. } => VersionsFrom::Chart,
+        }
+    }
+}
+
 /// Where to look.
 ///
 /// # Errors
 /// [`ChartError`] when the source does not name a chart.
 pub fn locate(template: &DpuServiceTemplate) -> Result<Location, ChartError> {
-    let annotations = template.metadata.annotations.as_ref();
-    let annotated: Versions = SUPPORTED
-        .iter()
-        .filter_map(|key| Some(((*key).to_owned(), annotations?.get(*key)?.clone())))
-        .collect();
+    let annotated = annotated(template);
     if !annotated.is_empty() {
         return Ok(Location::Annotated(annotated));
     }
@@ -62,6 +69,15 @@ pub fn locate(template: &DpuServiceTemplate) -> Result<Location, ChartError> {
     Err(ChartError::Scheme {
         repository: repository.to_owned(),
     })
+}
+
+/// The constraints on the template itself.
+pub(super) fn annotated(template: &DpuServiceTemplate) -> Versions {
+    let annotations = template.metadata.annotations.as_ref();
+    SUPPORTED
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), annotations?.get(*key)?.clone())))
+        .collect()
 }
 
 /// The chart, or the last segment of the path.

@@ -16,7 +16,7 @@ pub use versions::{SUPPORTED, Versions, in_index, in_manifest};
 
 use crate::conditions::{Conditions, Verdict, is_true_for};
 use dpf_api::conditions::{dpuservicetemplate as types, reasons};
-use dpf_api::svc::DpuServiceTemplate;
+use dpf_api::svc::{DpuServiceTemplate, VersionsFrom};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -88,8 +88,23 @@ pub fn conditions(
 pub fn known(template: &DpuServiceTemplate) -> Option<&Versions> {
     let status = template.status.as_ref()?;
     let generation = template.metadata.generation;
-    let current = is_true_for(status.conditions.as_deref(), types::RECONCILED, generation);
+    let current = is_true_for(status.conditions.as_deref(), types::RECONCILED, generation)
+        && status.versions_from != Some(VersionsFrom::Annotations);
     status.versions.as_ref().filter(|_| current)
+}
+
+/// Whether the constraints in the status are those that the annotations give now.
+///
+/// Annotations do not move the generation, so that a status can speak of the present generation and of older annotations. One
+/// that does not say where its constraints are from is by another controller, and that reads charts only.
+#[must_use]
+pub fn follows_annotations(template: &DpuServiceTemplate) -> bool {
+    let annotated = location::annotated(template);
+    let status = template.status.as_ref();
+    if annotated.is_empty() {
+        return status.and_then(|s| s.versions_from) != Some(VersionsFrom::Annotations);
+    }
+    status.and_then(|s| s.versions.as_ref()) == Some(&annotated)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use dpf_api::conditions::READY;
 use dpf_api::keys::annotations::DOCA_VERSION;
-use dpf_api::svc::DpuServiceTemplateStatus;
+use dpf_api::svc::{DpuServiceTemplateStatus, VersionsFrom};
 use serde_json::json;
 
 fn template(repo_url: &str, chart: Option<&str>, path: Option<&str>) -> DpuServiceTemplate {
@@ -197,6 +197,7 @@ fn what_the_status_knows_is_for_one_generation() {
         versions: Some(versions.clone()),
         conditions: Some(conditions(&template, Ok(()), now)),
         observed_generation: Some(3),
+        versions_from: None,
     });
     assert_eq!(known(&template), Some(&versions));
     template.metadata.generation = Some(4);
@@ -210,4 +211,36 @@ fn what_the_status_knows_is_for_one_generation() {
             .iter()
             .any(|c| c.message == "Error occurred: no route" && c.reason == "Error")
     );
+}
+
+#[test]
+fn constraints_of_an_annotation_are_not_those_of_the_chart() {
+    let annotation = |text: &str| [(DOCA_VERSION.to_owned(), text.to_owned())].into();
+    let state = |annotated: Option<&str>, known: &str, from: Option<VersionsFrom>| {
+        let mut template = template("https://h", Some("c"), None);
+        template.metadata.annotations = annotated.map(annotation);
+        template.status = Some(DpuServiceTemplateStatus {
+            versions: Some(annotation(known)),
+            versions_from: from,
+            conditions: Some(conditions(&template, Ok(()), Timestamp::UNIX_EPOCH)),
+            observed_generation: None,
+        });
+        template.metadata.generation = Some(0);
+        template
+    };
+    let (annotations, chart) = (Some(VersionsFrom::Annotations), Some(VersionsFrom::Chart));
+    for (template, follows, is_known) in [
+        (state(Some("1"), "1", annotations), true, false),
+        (state(Some("2"), "1", annotations), false, false),
+        // It was taken away: what the chart says is not known.
+        (state(None, "1", annotations), false, false),
+        (state(Some("2"), "1", chart), false, true),
+        (state(None, "1", chart), true, true),
+        // Another controller reads charts only.
+        (state(None, "1", None), true, true),
+        (state(Some("2"), "1", None), false, true),
+    ] {
+        assert_eq!(follows_annotations(&template), follows, "{template:#?}");
+        assert_eq!(known(&template).is_some(), is_known, "{template:#?}");
+    }
 }

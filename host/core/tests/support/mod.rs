@@ -89,7 +89,7 @@ fn read_example() -> Observed {
         template.status = Some(dpf_api::svc::DpuServiceTemplateStatus {
             conditions: ready(),
             observed_generation: Some(1),
-            versions: None,
+            ..Default::default()
         });
         observed.templates.insert(template.name_any(), template);
     }

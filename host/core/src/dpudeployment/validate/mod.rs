@@ -1,21 +1,19 @@
 //! Everything that is wrong with a deployment and what it refers to, found before anything is written.
 
+mod names;
+
 use super::Observed;
 use crate::conditions::is_true_for;
+use crate::dpuservicetemplate::follows_annotations;
 use dpf_api::conditions::READY;
 use dpf_api::keys::labels::owner_value;
 use dpf_api::provisioning::{Bfb, DpuFlavor};
 use dpf_api::svc::{DpuServiceConfiguration, DpuServiceTemplate, ServiceRef};
+use names::{check_interfaces, check_services, check_sets};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest value of a Kubernetes label.
 const LABEL_VALUE_LENGTH_MAX: usize = 63;
-/// Longest name of a deployment, as in the schema.
-const NAME_LENGTH_MAX: usize = 20;
-/// Longest key in `spec.services`, as in the schema.
-const SERVICE_LENGTH_MAX: usize = 28;
-/// Longest suffix of a set, as in the schema.
-const SUFFIX_LENGTH_MAX: usize = 24;
 
 /// One service with everything it refers to.
 #[derive(Clone, Debug)]
@@ -155,7 +153,7 @@ pub fn validate(observed: &Observed) -> Result<Validated<'_>, Invalid> {
             );
         }
     }
-    check_lengths(name, &deployment.spec.services, &mut invalid);
+    check_services(name, &deployment.spec.services, &mut invalid);
     check_dependencies(&deployment.spec.services, &mut invalid.services);
     check_sets(observed, &mut invalid.sets);
     check_ports(observed, &services, &mut invalid.chain);
@@ -281,6 +279,13 @@ fn check_template<'a>(
         ));
         return None;
     }
+    if !follows_annotations(template) {
+        errors.push(format!(
+            "DPUServiceTemplate {namespace}/{name} is not ready yet: its annotations changed and its version constraints have not \
+             been read since"
+        ));
+        return None;
+    }
     Some(template)
 }
 
@@ -308,15 +313,7 @@ fn check_configuration<'a>(
         ));
         return None;
     }
-    let mut seen = BTreeSet::new();
-    for interface in configuration.spec.interfaces.iter().flatten() {
-        if !seen.insert(&interface.name) {
-            errors.push(format!(
-                "DPUServiceConfiguration {namespace}/{name} has two interfaces named {} in spec.interfaces: give each its own name",
-                interface.name
-            ));
-        }
-    }
+    check_interfaces(configuration, namespace, errors);
     Some(configuration)
 }
 
@@ -325,44 +322,6 @@ fn wrong_service(kind: &str, namespace: &str, name: &str, key: &str, found: &str
         "service in {kind} {namespace}/{name} doesn't match: its spec.deploymentServiceName is {found}, and service {key} of the \
          DPUDeployment refers to it"
     )
-}
-
-/// The schema has these limits, too; an object may be older than the schema.
-fn check_lengths(name: &str, services: &BTreeMap<String, ServiceRef>, invalid: &mut Invalid) {
-    if name.len() > NAME_LENGTH_MAX {
-        invalid.prerequisites.push(format!(
-            "the name of DPUDeployment {name} has {} characters and at most {NAME_LENGTH_MAX} fit into the names made of it: use a \
-             shorter name",
-            name.len()
-        ));
-    }
-    for key in services.keys().filter(|key| key.len() > SERVICE_LENGTH_MAX) {
-        invalid.services.push(format!(
-            "service {key} has {} characters and at most {SERVICE_LENGTH_MAX} fit into the labels made of it: rename it in \
-             spec.services",
-            key.len()
-        ));
-    }
-}
-
-/// A set is named by its suffix: two of one suffix would overwrite each other in every pass.
-fn check_sets(observed: &Observed, errors: &mut Vec<String>) {
-    let sets = observed.deployment.spec.dpus.dpu_sets.iter().flatten();
-    let mut seen = BTreeSet::new();
-    for (s, set) in sets.enumerate() {
-        let suffix = &set.name_suffix;
-        if suffix.len() > SUFFIX_LENGTH_MAX {
-            errors.push(format!(
-                "spec.dpus.dpuSets[{s}].nameSuffix: {suffix} has {} characters and may have {SUFFIX_LENGTH_MAX}: use a shorter one",
-                suffix.len()
-            ));
-        }
-        if !seen.insert(suffix) {
-            errors.push(format!(
-                "spec.dpus.dpuSets[{s}].nameSuffix: {suffix} is the suffix of another set, too: give each its own"
-            ));
-        }
-    }
 }
 
 fn check_dependencies(services: &BTreeMap<String, ServiceRef>, errors: &mut Vec<String>) {
