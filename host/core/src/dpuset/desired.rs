@@ -19,8 +19,9 @@ pub(super) fn dpu_name(node: &str, device: &str) -> String {
 
 /// What the set wants of a DPU that may exist already.
 ///
-/// Image and flavor of one that exists stay: they change by replacing it. The action of the effect stays while the DPU
-/// is on its way, because the object that applies it is found by it.
+/// Image and flavor of one that exists stay: they change by replacing it. Until then its labels stay, too: they bring services that
+/// were checked against the new image. The action of the effect stays while the DPU is on its way, because the object that
+/// applies it is found by it.
 #[must_use]
 pub fn desired_dpu(
     set: &DpuSet,
@@ -49,7 +50,27 @@ pub fn desired_dpu(
         labels::DPF_VERSION.to_owned(),
         provisioned_by.unwrap_or_else(|| version.to_owned()),
     );
-    let wanted = explicit(template.node_effect.unwrap_or_else(NodeEffect::drained));
+    let mut wanted = explicit(
+        template
+            .node_effect
+            .clone()
+            .unwrap_or_else(NodeEffect::drained),
+    );
+    if let Some(dpu) = observed.filter(|dpu| is_outdated(set, dpu)) {
+        if let Some(labels) = dpu
+            .spec
+            .cluster
+            .as_ref()
+            .and_then(|c| c.node_labels.clone())
+        {
+            node_labels = labels;
+        }
+        // Who releases the host is named after the services that the labels bring.
+        let effect = dpu.spec.node_effect.clone().unwrap_or_default();
+        wanted.apply_on_label_change = effect.apply_on_label_change.or(Some(false));
+        wanted.node_maintenance_additional_requestors =
+            effect.node_maintenance_additional_requestors;
+    }
     let effect = match observed {
         Some(dpu) if dpu.status.as_ref().map(|s| s.phase) != Some(DpuPhase::Ready) => {
             let running = dpu
@@ -103,6 +124,15 @@ pub fn desired_dpu(
         .get_or_insert_default()
         .insert(annotations::DPUSET_APPLIED.to_owned(), digest);
     dpu
+}
+
+/// Whether image or flavor of a DPU are not those of the template. Only names count: both cannot change.
+pub(super) fn is_outdated(set: &DpuSet, dpu: &Dpu) -> bool {
+    let Some(template) = &set.spec.dpu_template.spec else {
+        return false;
+    };
+    let bfb = template.bfb.as_ref().and_then(|b| b.name.as_ref());
+    dpu.spec.bfb.as_ref() != bfb || dpu.spec.dpu_flavor != template.dpu_flavor
 }
 
 /// Booleans that the API server would default are said, so that a later change back is seen.

@@ -1,20 +1,12 @@
 //! Replaces DPUs of an older image or flavor, so many at a time.
 
+use super::super::desired::is_outdated;
 use super::{Plan, delete};
 use crate::conditions::is_true;
 use dpf_api::conditions::READY;
 use dpf_api::provisioning::{Dpu, DpuSet, StrategyType};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeSet;
-
-/// Whether image or flavor of a DPU are not those of the template. Only names count: both cannot change.
-fn is_outdated(set: &DpuSet, dpu: &Dpu) -> bool {
-    let Some(template) = &set.spec.dpu_template.spec else {
-        return false;
-    };
-    let bfb = template.bfb.as_ref().and_then(|b| b.name.as_ref());
-    dpu.spec.bfb.as_ref() != bfb || dpu.spec.dpu_flavor != template.dpu_flavor
-}
 
 fn is_unavailable(dpu: &Dpu) -> bool {
     dpu.metadata.deletion_timestamp.is_some()

@@ -353,3 +353,73 @@ fn deletion_takes_the_dpus_first() {
     world.apply(&plan);
     assert_eq!(world.plan(&set).actions, [Action::Release]);
 }
+
+/// Services are checked against the new image: a DPU gets both together, when its turn comes.
+#[test]
+fn labels_wait_with_a_dpu_for_its_new_image() {
+    let label = |set: &mut DpuSet, value: &str| {
+        let template = set.spec.dpu_template.spec.as_mut().unwrap();
+        let cluster = template.cluster.get_or_insert_default();
+        cluster.node_labels = Some(BTreeMap::from([("v".to_owned(), value.to_owned())]));
+        let effect = template.node_effect.get_or_insert_with(NodeEffect::drained);
+        effect.apply_on_label_change = Some(true);
+        effect.node_maintenance_additional_requestors = Some(vec![value.to_owned()]);
+    };
+    let image = |set: &mut DpuSet, name: &str| {
+        set.spec.dpu_template.spec.as_mut().unwrap().bfb = Some(BfbReference {
+            name: Some(name.to_owned()),
+        });
+    };
+    let told = |world: &World| -> Vec<(String, String, String)> {
+        let dpus = world.dpus.iter().map(|dpu| {
+            let labels = dpu.spec.cluster.clone().unwrap().node_labels.unwrap();
+            let effect = dpu.spec.node_effect.clone().unwrap();
+            let requestors = effect.node_maintenance_additional_requestors.unwrap();
+            (
+                dpu.spec.bfb.clone().unwrap(),
+                labels["v"].clone(),
+                requestors.join(","),
+            )
+        });
+        dpus.collect()
+    };
+    let row =
+        |image: &str, version: &str| (image.to_owned(), version.to_owned(), version.to_owned());
+    let begin = |strategy: StrategyType| {
+        let mut world = World::new(3);
+        let mut set = set("s");
+        set.spec.strategy = Some(Strategy {
+            type_: strategy,
+            rolling_update: None,
+        });
+        image(&mut set, "image-1");
+        label(&mut set, "one");
+        world.apply(&world.plan(&set));
+        world.all_ready();
+        image(&mut set, "image-2");
+        label(&mut set, "two");
+        (world, set)
+    };
+
+    let (mut world, set) = begin(StrategyType::RollingUpdate);
+    let old = row("image-1", "one");
+    for replaced in 1..=3 {
+        // One goes, one comes, and becomes ready.
+        world.apply(&world.plan(&set));
+        world.apply(&world.plan(&set));
+        let mut told = told(&world);
+        told.sort();
+        let mut expected = vec![old.clone(); 3 - replaced];
+        expected.extend(vec![row("image-2", "two"); replaced]);
+        assert_eq!(told, expected);
+        world.all_ready();
+    }
+    assert_eq!(world.plan(&set).actions, []);
+
+    let (mut world, mut set) = begin(StrategyType::OnDelete);
+    assert_eq!(world.plan(&set).actions, []);
+    // The image goes back, and there is nothing to wait for.
+    image(&mut set, "image-1");
+    world.apply(&world.plan(&set));
+    assert_eq!(told(&world), vec![row("image-1", "two"); 3]);
+}
