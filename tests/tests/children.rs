@@ -10,7 +10,9 @@
 )]
 
 use anyhow::{Context, ensure};
+use dpf_api::conditions::dpunode;
 use dpf_api::keys::labels;
+use dpf_api::provisioning::DpuSet;
 use dpf_api::svc::{
     DpuDeployment, DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface,
 };
@@ -22,6 +24,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 /// Not the namespace of the operator, and not that of the example either.
@@ -71,6 +74,13 @@ async fn all(demo: &Demo) -> anyhow::Result<()> {
         .await
         .context("manual edits")?;
     demo.rolled_out(NAME, NAMESPACE).await?;
+    labels_taken_away(&client)
+        .await
+        .context("labels taken away")?;
+    demo.rolled_out(NAME, NAMESPACE).await?;
+    hosts_in_turn(demo, &client)
+        .await
+        .context("one host after the other")?;
     another_virtual_network(&client)
         .await
         .context("another virtual network")
@@ -241,6 +251,93 @@ where
         Ok(())
     })
     .await
+}
+
+/// Children whose names are not those of their present version lose the label by which they are found. They get it back, and
+/// no second one is made.
+async fn labels_taken_away(client: &Client) -> anyhow::Result<()> {
+    labelled_again::<DpuService>(client).await?;
+    labelled_again::<DpuServiceInterface>(client).await?;
+    labelled_again::<DpuServiceChain>(client).await?;
+    labelled_again::<DpuSet>(client).await
+}
+
+async fn labelled_again<K>(client: &Client) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let children = api::<K>(client);
+    let all = async || -> anyhow::Result<BTreeMap<String, (Option<String>, bool)>> {
+        let list = children.list(&ListParams::default()).await?;
+        let row = |child: K| {
+            let labelled = child.labels().contains_key(labels::OWNED_BY_DPUDEPLOYMENT);
+            (child.name_any(), (child.uid(), labelled))
+        };
+        Ok(list.items.into_iter().map(row).collect())
+    };
+    let before = all().await?;
+    for name in before.keys() {
+        let gone = json!({"metadata": {"labels": {labels::OWNED_BY_DPUDEPLOYMENT: null}}});
+        let changed = children
+            .patch(name, &PatchParams::default(), &Patch::Merge(&gone))
+            .await?;
+        ensure!(
+            !changed
+                .labels()
+                .contains_key(labels::OWNED_BY_DPUDEPLOYMENT)
+        );
+    }
+    eventually(
+        &format!("the {} have their label again", K::plural(&())),
+        || async {
+            let now = all().await?;
+            ensure!(now == before, "{now:#?}\ninstead of\n{before:#?}");
+            Ok(())
+        },
+    )
+    .await
+}
+
+/// With `maxUnavailableDPUNodes: 1` a change that disturbs takes one host after the other, and all of them.
+async fn hosts_in_turn(demo: &Demo, client: &Client) -> anyhow::Result<()> {
+    let config = json!({
+        "apiVersion": "operator.dpu.nvidia.com/v1alpha1", "kind": "DPFOperatorConfig",
+        "metadata": {"name": "dpfoperatorconfig", "namespace": "dpf-operator-system"},
+        "spec": {"provisioningController": {"maxUnavailableDPUNodes": 1}},
+    });
+    demo.apply(&[config]).await?;
+    let hosts = Journal::start(client, "provisioning.dpu.nvidia.com", "DPUNode", "").await?;
+    configure(
+        client,
+        json!({"upgradePolicy": {"applyNodeEffect": true},
+            "serviceConfiguration": {"serviceDaemonSet": {"annotations": {"example.com/edit": "in-turn"}}}}),
+    )
+    .await?;
+    demo.rolled_out(NAME, NAMESPACE).await?;
+    runs(client, "in-turn").await?;
+    let (mut disturbed, mut ever) = (BTreeSet::new(), BTreeSet::new());
+    for entry in hosts.entries()? {
+        let host = entry.object.name_any();
+        let conditions = entry.object.data.pointer("/status/conditions");
+        let mut conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+        let in_force = conditions
+            .any(|c| c["type"] == dpunode::NODE_EFFECT_IN_PROGRESS && c["status"] == "True");
+        if in_force {
+            ever.insert(host.clone());
+            disturbed.insert(host);
+        } else {
+            disturbed.remove(&host);
+        }
+        ensure!(disturbed.len() <= 1, "at the same time: {disturbed:?}");
+    }
+    ensure!(ever.len() == 4, "disturbed: {ever:?}");
+    // The next steps have no use for patience.
+    configure(client, json!({"upgradePolicy": {"applyNodeEffect": false}})).await?;
+    Ok(())
 }
 
 /// The schema refuses another network in place, so the interface is replaced.

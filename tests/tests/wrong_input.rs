@@ -143,6 +143,9 @@ async fn every_mistake_is_explained_and_touches_nothing() {
     if let Err(error) = mistakes(&client).await {
         panic!("{error:#}\n{}", demo.log());
     }
+    if let Err(error) = annotations(&demo, &client).await {
+        panic!("{error:#}\n{}", demo.log());
+    }
     if let Err(error) = refused_at_admission(&client).await {
         panic!("{error:#}\n{}", demo.log());
     }
@@ -224,6 +227,77 @@ async fn mistakes(client: &Client) -> anyhow::Result<()> {
     .await?;
     wrong_chains(client).await?;
     wrong_dependencies(client).await
+}
+
+/// Annotations move no generation. An edit of one is seen all the same, by the condition and by `dpfctl wait`.
+async fn annotations(demo: &Demo, client: &Client) -> anyhow::Result<()> {
+    let annotated = |key: &str, value: Value| json!({"metadata": {"annotations": {key: value}}});
+    let constraint = |value: &str| annotated("dpu.nvidia.com/doca-version", json!(value));
+    let nothing = annotated("dpu.nvidia.com/doca-version", Value::Null);
+    let before = everything_that_runs(client).await?;
+    for fits in [">= 2.0", ">= 2.1"] {
+        merge::<DpuServiceTemplate>(client, "producer", &constraint(fits)).await?;
+        demo.rolled_out(NAME, NAMESPACE).await?;
+    }
+    merge::<DpuServiceTemplate>(client, "producer", &constraint("< 2.9")).await?;
+    waits(demo)
+        .await
+        .context("a constraint that does not fit")?;
+    mistake_now(
+        client,
+        "VersionMatchingReady",
+        &["DPUServiceTemplate 'producer' is not satisfied", "2.9.0"],
+    )
+    .await?;
+    // What the chart asks for is read again.
+    merge::<DpuServiceTemplate>(client, "producer", &nothing).await?;
+    demo.rolled_out(NAME, NAMESPACE).await?;
+
+    const DELIMITERS: &str = "svc.dpu.nvidia.com/template-delimiter";
+    let malformed = annotated(DELIMITERS, json!("[["));
+    merge::<DpuServiceConfiguration>(client, "consumer", &malformed).await?;
+    waits(demo).await.context("malformed delimiters")?;
+    mistake_now(
+        client,
+        "DPUServicesReconciled",
+        &[DELIMITERS, "DPUServiceConfiguration/consumer", "[["],
+    )
+    .await?;
+    let nothing = annotated(DELIMITERS, Value::Null);
+    merge::<DpuServiceConfiguration>(client, "consumer", &nothing).await?;
+    demo.rolled_out(NAME, NAMESPACE).await?;
+    let after = everything_that_runs(client).await?;
+    ensure!(
+        before == after,
+        "annotations touched what runs:\nbefore {before:#?}\nafter {after:#?}"
+    );
+    Ok(())
+}
+
+/// `dpfctl wait`, called in the moment of an edit that cannot be rolled out, does not say that it is.
+async fn waits(demo: &Demo) -> anyhow::Result<()> {
+    let target = format!("dpudeployment/{NAME}");
+    let arguments = ["wait", &target, "-n", NAMESPACE, "--timeout", "2s"];
+    let output = demo.dpfctl(&arguments).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !output.status.success() && said.contains("is not rolled out"),
+        "{said}"
+    );
+    Ok(())
+}
+
+/// The condition is False with these texts, and so is Ready.
+async fn mistake_now(client: &Client, type_: &str, texts: &[&str]) -> anyhow::Result<()> {
+    eventually(&format!("{type_} tells"), || async {
+        let (status, message) = condition(client, type_).await?;
+        let told = texts.iter().all(|text| message.contains(text));
+        ensure!(status == "False" && told, "{status}: {message}");
+        let (ready, _) = condition(client, "Ready").await?;
+        ensure!(ready == "False", "Ready is {ready}");
+        Ok(())
+    })
+    .await
 }
 
 async fn wrong_chains(client: &Client) -> anyhow::Result<()> {

@@ -19,7 +19,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource};
 use kube::core::{DynamicObject, GroupVersionKind};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use rollout::Live;
+use rollout::{Live, Present};
 use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -136,7 +136,7 @@ async fn until_rolled_out(
     }
 }
 
-/// Generations of everything the deployment refers to, as the cluster holds them now.
+/// Everything the deployment refers to, as the cluster holds it now.
 async fn observe(
     client: &Client,
     namespace: &str,
@@ -150,7 +150,8 @@ async fn observe(
         };
         let api = api_of(client, group, dependency.kind, namespace);
         let object = read(&api, &dependency.name).await?;
-        live.insert(dependency, object.and_then(|o| o.metadata.generation));
+        let present = object.map(|object| Present::of(dependency.kind, &object.metadata));
+        live.insert(dependency, present);
     }
     Ok(live)
 }

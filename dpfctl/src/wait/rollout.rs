@@ -1,6 +1,8 @@
 //! What a rollout still waits for, as a function of the objects.
 
 use crate::describe::{Condition, conditions};
+use dpf_core::dpudeployment::dependencies::metadata_digest;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +23,28 @@ impl fmt::Display for Dependency {
     }
 }
 
-/// The generation of each dependency now; `None` where it does not exist.
-pub type Live = BTreeMap<Dependency, Option<i64>>;
+/// An object as the cluster holds it now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Present {
+    generation: Option<i64>,
+    uid: Option<String>,
+    metadata_digest: Option<String>,
+}
+
+impl Present {
+    /// What counts of an object of this kind.
+    #[must_use]
+    pub fn of(kind: &str, meta: &ObjectMeta) -> Self {
+        Self {
+            generation: meta.generation,
+            uid: meta.uid.clone(),
+            metadata_digest: metadata_digest(kind, meta),
+        }
+    }
+}
+
+/// Each dependency now; `None` where it does not exist.
+pub type Live = BTreeMap<Dependency, Option<Present>>;
 
 /// Everything the spec refers to.
 #[must_use]
@@ -80,7 +102,7 @@ pub fn open(deployment: &DynamicObject, live: &Live) -> Vec<String> {
     lines
 }
 
-/// Dependencies whose present generation the status does not speak of.
+/// Dependencies whose present state the status does not speak of.
 fn unseen(deployment: &DynamicObject, live: &Live) -> Vec<String> {
     let list = deployment.data.pointer("/status/observedDependencies");
     let Some(list) = list.and_then(Value::as_array) else {
@@ -90,22 +112,39 @@ fn unseen(deployment: &DynamicObject, live: &Live) -> Vec<String> {
                 .to_owned(),
         ];
     };
-    let seen = |dependency: &Dependency| {
-        let entry = list.iter().find(|entry| {
-            let is =
-                |field: &str, value: &str| entry.get(field).and_then(Value::as_str) == Some(value);
-            is("kind", dependency.kind) && is("name", &dependency.name)
-        });
-        entry.and_then(|entry| entry.get("generation")?.as_i64())
+    let entry = |dependency: &Dependency| {
+        list.iter().find(|entry| {
+            text(entry, "kind") == Some(dependency.kind)
+                && text(entry, "name") == Some(&dependency.name)
+        })
     };
-    let lines = live.iter().filter_map(|(dependency, generation)| {
-        let Some(generation) = generation else {
+    let lines = live.iter().filter_map(|(dependency, present)| {
+        let Some(present) = present else {
             return Some(format!("{dependency} does not exist"));
         };
-        (seen(dependency) != Some(*generation))
-            .then(|| format!("the controller has not seen generation {generation} of {dependency}"))
+        let what = not_seen(dependency, present, entry(dependency))?;
+        Some(format!("the controller has not seen {what}"))
     });
     lines.collect()
+}
+
+/// What an entry of the status does not speak of. An entry of an older controller has neither uid nor metadata.
+fn not_seen(dependency: &Dependency, present: &Present, entry: Option<&Value>) -> Option<String> {
+    let seen = entry.and_then(|entry| entry.get("generation")?.as_i64());
+    if seen != present.generation {
+        let generation = present.generation.unwrap_or_default();
+        return Some(format!("generation {generation} of {dependency}"));
+    }
+    let uid = text(entry?, "uid")?;
+    if present.uid.as_deref() != Some(uid) {
+        return Some(format!("that {dependency} was deleted and created again"));
+    }
+    (text(entry?, "metadataDigest") != present.metadata_digest.as_deref())
+        .then(|| format!("the present annotations and labels of {dependency}"))
+}
+
+fn text<'a>(entry: &'a Value, field: &str) -> Option<&'a str> {
+    entry.get(field).and_then(Value::as_str)
 }
 
 /// The conditions that are not true, the summary only where nothing else explains it.
@@ -174,9 +213,59 @@ mod tests {
                 "DPUServiceConfiguration" => configuration,
                 _ => Some(1),
             };
-            (dependency, generation)
+            let present = generation.map(|generation| Present {
+                generation: Some(generation),
+                ..Present::default()
+            });
+            (dependency, present)
         })
         .collect()
+    }
+
+    #[test]
+    fn annotations_and_other_objects_of_the_same_name_are_noticed() {
+        let meta = |uid: &str, annotation: Option<&str>| ObjectMeta {
+            generation: Some(1),
+            uid: Some(uid.to_owned()),
+            annotations: annotation
+                .map(|text| [("dpu.nvidia.com/doca-version".to_owned(), text.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        let present = |meta: &ObjectMeta| Present::of("DPUServiceTemplate", meta);
+        let seen = present(&meta("a", Some(">= 2")));
+        let entry = json!({"kind": "DPUServiceTemplate", "name": "t", "generation": 1, "uid": "a",
+            "metadataDigest": seen.metadata_digest});
+        let template = Dependency {
+            kind: "DPUServiceTemplate",
+            name: "t".to_owned(),
+        };
+        let of_older_controller =
+            json!({"kind": "DPUServiceTemplate", "name": "t", "generation": 1});
+        for (now, entry, expected) in [
+            (meta("a", Some(">= 2")), &entry, None),
+            (
+                meta("a", Some(">= 3")),
+                &entry,
+                Some("the present annotations and labels of DPUServiceTemplate t"),
+            ),
+            (
+                meta("a", None),
+                &entry,
+                Some("the present annotations and labels of DPUServiceTemplate t"),
+            ),
+            (
+                meta("b", Some(">= 2")),
+                &entry,
+                Some("that DPUServiceTemplate t was deleted and created again"),
+            ),
+            (meta("b", None), &of_older_controller, None),
+        ] {
+            assert_eq!(
+                not_seen(&template, &present(&now), Some(entry)).as_deref(),
+                expected,
+                "{now:?}"
+            );
+        }
     }
 
     #[test]

@@ -2,6 +2,14 @@
 //!
 //! These strings are an interface: other programs select by them. A change here is a breaking change.
 
+/// Whether a label or annotation key is of the domain `dpu.nvidia.com` or of one below it.
+#[must_use]
+pub fn is_ours(key: &str) -> bool {
+    key.split_once('/').is_some_and(|(domain, _)| {
+        domain == "dpu.nvidia.com" || domain.ends_with(".dpu.nvidia.com")
+    })
+}
+
 /// Labels.
 pub mod labels {
     /// On children, DPU-cluster nodes and selectors: the owning deployment as `<namespace>_<name>`.

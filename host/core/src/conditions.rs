@@ -39,6 +39,9 @@ pub struct Conditions {
     now: Timestamp,
 }
 
+/// What `Ready` says while no condition speaks of the present state.
+pub(crate) const IN_PROGRESS: &str = "Reconciliation is in progress";
+
 /// Longest message that the schema of a condition allows.
 const MESSAGE_LENGTH_MAX: usize = 32_768;
 
@@ -126,7 +129,7 @@ impl Conditions {
             .find(|severe| current.iter().any(|c| c.reason == *severe))
             .unwrap_or(reasons::PENDING);
         let message = if current.is_empty() {
-            "Reconciliation is in progress".to_owned()
+            IN_PROGRESS.to_owned()
         } else {
             let mut text = "The following conditions are not ready:".to_owned();
             for condition in &current {

@@ -118,7 +118,7 @@ fn the_dpus_that_need_the_old_revision_are_named() {
         ),
         dpu("bad", &new, DpuPhase::Error, Some(DpuPhase::OsInstalling)),
     ];
-    let cause = "needed by DPU not-told (Ready), DPU drained (Node Effect), DPU unseen (Ready), DPU stuck (Error)";
+    let cause = "needed by DPU drained (Node Effect), DPU not-told (Ready), DPU stuck (Error), DPU unseen (Ready)";
     assert_eq!(held(&observed, &old).as_deref(), Some(cause));
     let plan = pass(&observed);
     assert!(plan.actions.is_empty(), "{:?}", plan.actions);

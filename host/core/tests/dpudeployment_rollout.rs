@@ -12,8 +12,9 @@ mod support;
 use dpf_api::keys::{annotations, labels};
 use dpf_api::svc::LocalDependency;
 use dpf_core::dpudeployment::digest::chain_digest;
-use dpf_core::dpudeployment::{Observed, plan_deletion};
+use dpf_core::dpudeployment::{Action, Observed, plan_deletion};
 use kube::ResourceExt;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use support::{carry_out, example, make_rest_ready, make_services_ready, pass, settle};
 
@@ -442,4 +443,51 @@ fn deletion_frees_the_sets_last() {
         carry_out(&mut observed, third).last().unwrap(),
         "remove finalizer"
     );
+}
+
+#[test]
+fn every_effect_on_hosts_reaches_every_set() {
+    for effect in [
+        json!({"taint": {"key": "dpu", "value": "provisioning", "effect": "NoSchedule"}}),
+        json!({"noEffect": true}),
+        json!({"customLabel": {"dpu": "away", "until": "ready"}}),
+        json!({"drain": true}),
+        json!({"drain": true, "force": true}),
+        json!({"customAction": "pod-of-ours"}),
+        json!({"hold": true}),
+    ] {
+        let mut observed = example();
+        let dpus = &mut observed.deployment.spec.dpus;
+        dpus.node_effect = Some(serde_json::from_value(effect.clone()).unwrap());
+        let plan = pass(&observed);
+        let sets = plan.actions.iter().filter_map(|action| match action {
+            Action::ApplySet(set) => Some(set),
+            _ => None,
+        });
+        let effects: Vec<Value> = sets
+            .map(|set| {
+                let template = set.spec.dpu_template.spec.clone().unwrap();
+                serde_json::to_value(template.node_effect).unwrap()
+            })
+            .collect();
+        assert_eq!(effects.len(), 2);
+        for on_set in effects {
+            let on_set = on_set.as_object().unwrap();
+            for (field, value) in effect.as_object().unwrap() {
+                assert_eq!(on_set.get(field), Some(value), "{on_set:?}");
+            }
+            let actions = [
+                "taint",
+                "noEffect",
+                "customLabel",
+                "drain",
+                "customAction",
+                "hold",
+            ];
+            let set = actions
+                .iter()
+                .filter(|action| on_set.contains_key(**action));
+            assert_eq!(set.count(), 1, "one action: {on_set:?}");
+        }
+    }
 }

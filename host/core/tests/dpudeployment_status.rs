@@ -10,7 +10,8 @@
 
 mod support;
 
-use dpf_core::dpudeployment::status::{Readiness, observed_dependencies};
+use dpf_core::dpudeployment::dependencies::observed_dependencies;
+use dpf_core::dpudeployment::status::{Readiness, is_progress};
 use dpf_core::dpudeployment::validate::Service;
 use dpf_core::dpudeployment::{
     Answer, ChildKind, Observed, Outcome, Refusal, Rejection, Stages, conditions, consult,
@@ -372,13 +373,32 @@ fn the_state_of_a_dependency_is_what_changes_the_outcome() {
         "dpu.nvidia.com/doca-version",
         "svc.dpu.nvidia.com/template-delimiter",
         "plugin.dpu.nvidia.com/template-merge",
+        "next.year.dpu.nvidia.com/of-a-later-version",
     ] {
         let (one, other) = (annotated(key, "a"), annotated(key, "b"));
         assert_ne!(one[2..], before[2..], "{key} is seen");
         assert_ne!(one[2..], other[2..], "its value is seen");
         assert_eq!(one[..2], before[..2]);
     }
-    assert_eq!(annotated("example.com/note", "a"), before);
+    for key in [
+        "example.com/note",
+        "notdpu.nvidia.com/note",
+        "dpu.nvidia.com",
+    ] {
+        assert_eq!(annotated(key, "a"), before, "{key}");
+    }
+
+    let labelled = |key: &str| {
+        let mut observed = example();
+        let template = observed.templates.get_mut("producer").unwrap();
+        let labels = template.metadata.labels.get_or_insert_default();
+        labels.insert(key.to_owned(), "b".to_owned());
+        observed_dependencies(&observed)
+    };
+    // A DPUPlugin may select templates by label.
+    assert_ne!(labelled("example.com/tier"), before);
+    let mark = "svc.dpu.nvidia.com/consumed-by-dpudeployment-0123456789";
+    assert_eq!(labelled(mark), before, "the mark of a deployment");
 
     let mut observed = example();
     let configuration = observed.configurations.get_mut("producer").unwrap();
@@ -392,4 +412,77 @@ fn the_state_of_a_dependency_is_what_changes_the_outcome() {
         before,
         "it was made again"
     );
+}
+
+#[test]
+fn ready_is_taken_back_before_anything_is_changed() {
+    let mut observed = example();
+    let mut conditions: Vec<_> = shown(&observed, &Outcome::Started, &Readiness::new());
+    for condition in &mut conditions {
+        condition.status = "True".to_owned();
+        condition.reason = "Success".to_owned();
+    }
+    let status = observed.deployment.status.get_or_insert_default();
+    status.conditions = Some(conditions.clone());
+    observed.deployment.metadata.generation = Some(2);
+    let begun = shown(&observed, &Outcome::Begun, &Readiness::new());
+    assert_eq!(
+        told(&begun, "Ready"),
+        (
+            "False".into(),
+            "Pending".into(),
+            "Reconciliation is in progress".into()
+        )
+    );
+    let others = |list: &[Condition]| -> Vec<Condition> {
+        list.iter()
+            .filter(|c| c.type_ != "Ready")
+            .cloned()
+            .collect()
+    };
+    assert_eq!(others(&begun), others(&conditions));
+}
+
+#[test]
+fn progress_can_be_told_later_and_nothing_else() {
+    let condition = |type_: &str, status: &str, reason: &str, message: &str| Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation: Some(1),
+        last_transition_time: Time(now()),
+    };
+    let pending = |type_: &str| condition(type_, "False", "Pending", "* a\n* b");
+    let less = |type_: &str| condition(type_, "False", "Pending", "* a");
+    let done = |type_: &str| condition(type_, "True", "Success", "");
+    let failed = |type_: &str| condition(type_, "False", "Error", "x");
+    let unknown = |type_: &str| condition(type_, "Unknown", "Pending", "");
+    let next_generation = |type_: &str| Condition {
+        observed_generation: Some(2),
+        ..less(type_)
+    };
+    let (a, ready) = ("DPUServicesReady", "Ready");
+    for (old, new, progress) in [
+        (pending(a), pending(a), true),
+        (pending(a), less(a), true),
+        (pending(a), done(a), true),
+        (done(a), done(a), true),
+        (pending(ready), less(ready), true),
+        (pending(ready), done(ready), false),
+        (done(a), less(a), false),
+        (pending(a), failed(a), false),
+        (failed(a), done(a), false),
+        (unknown(a), less(a), false),
+        (pending(a), next_generation(a), false),
+        (pending(a), less("VersionMatchingReady"), false),
+    ] {
+        let list = std::slice::from_ref(&old);
+        assert_eq!(
+            is_progress(Some(list), std::slice::from_ref(&new)),
+            progress,
+            "{old:?} {new:?}"
+        );
+    }
+    assert!(!is_progress(None, &[pending(a)]));
 }

@@ -8,10 +8,12 @@ mod child;
 mod consult;
 mod error;
 mod observe;
+mod status;
+mod strays;
 mod wake;
 
 use crate::kit::remote::{self, Feed};
-use crate::kit::{Context, Next, Shutdown, add_finalizer, run as run_controller, write_status};
+use crate::kit::{Context, Next, Shutdown, add_finalizer, run as run_controller};
 use crate::plugins;
 use consult::Decision;
 use dpf_api::keys::{finalizers, labels, managers};
@@ -20,15 +22,16 @@ use dpf_api::svc::{
     DpuDeployment, DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface,
     DpuServiceTemplate,
 };
-use dpf_core::dpudeployment::status::{Outcome, Readiness, observed_dependencies};
-use dpf_core::dpudeployment::{Action, Observed, conditions, plan_deletion};
+use dpf_core::dpudeployment::status::{Outcome, Readiness};
+use dpf_core::dpudeployment::{Action, Observed, plan_deletion};
 use error::Error;
 use kube::runtime::controller::Controller;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use status::{Pace, Status};
 use std::sync::Arc;
 use std::time::Duration;
+use strays::Strays;
 
 /// Pause of a pass that waits for a plugin; one that was loaded wakes it earlier.
 const HOLD: Duration = Duration::from_secs(1);
@@ -39,14 +42,28 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
     let config = watcher::Config::default();
     let controller = Controller::new(Api::<DpuDeployment>::all(client.clone()), config.clone());
     let store = controller.store();
+    let strays = Strays::default();
     let controller = controller
-        .owns(Api::<DpuService>::all(client.clone()), config.clone())
-        .owns(
+        .watches(
+            Api::<DpuService>::all(client.clone()),
+            config.clone(),
+            strays.owner(),
+        )
+        .watches(
             Api::<DpuServiceInterface>::all(client.clone()),
             config.clone(),
+            strays.owner(),
         )
-        .owns(Api::<DpuServiceChain>::all(client.clone()), config.clone())
-        .owns(Api::<DpuSet>::all(client.clone()), config.clone())
+        .watches(
+            Api::<DpuServiceChain>::all(client.clone()),
+            config.clone(),
+            strays.owner(),
+        )
+        .watches(
+            Api::<DpuSet>::all(client.clone()),
+            config.clone(),
+            strays.owner(),
+        )
         .watches(
             Api::<Bfb>::all(client.clone()),
             config.clone(),
@@ -91,17 +108,37 @@ pub async fn run(context: Arc<Context>, shutdown: Shutdown) {
     let controller = controller
         .reconcile_on(receiver)
         .reconcile_on(plugins::woken(context.plugins.clone()));
+    let memory = Memory {
+        strays,
+        pace: Pace::default(),
+    };
+    let reconcile = move |deployment: Arc<DpuDeployment>, context: Arc<Context>| {
+        let memory = memory.clone();
+        async move { reconcile(deployment, context, memory).await }
+    };
     tokio::join!(
         dpus,
         run_controller(controller, context, shutdown, reconcile)
     );
 }
 
+/// What passes leave to the next; a restart may forget it.
+#[derive(Clone)]
+struct Memory {
+    strays: Strays,
+    pace: Pace,
+}
+
 /// One pass. If it is cancelled, or the process dies, at any point, the next pass goes on from what the API holds: names
 /// are derived and writes are idempotent.
-async fn reconcile(deployment: Arc<DpuDeployment>, context: Arc<Context>) -> Result<Next, Error> {
-    let Some(observed) = observe::observe(&context.client, &deployment).await? else {
-        forget(&context, &deployment);
+async fn reconcile(
+    deployment: Arc<DpuDeployment>,
+    context: Arc<Context>,
+    memory: Memory,
+) -> Result<Next, Error> {
+    let read = observe::observe(&context.client, &deployment, &memory.strays);
+    let Some(observed) = read.await? else {
+        forget(&context, &memory, &deployment);
         return Ok(Next::OnEvent);
     };
     let deleting = observed.deployment.metadata.deletion_timestamp.is_some();
@@ -115,42 +152,41 @@ async fn reconcile(deployment: Arc<DpuDeployment>, context: Arc<Context>) -> Res
         .await?
     {
         // The event of this write starts the next pass.
-        write_conditions(&context, &observed, &Outcome::Started, &Readiness::new()).await?;
+        let mut status = Status::new(&context, &memory.pace, &observed);
+        status.write(&Outcome::Started, &Readiness::new()).await?;
         return Ok(Next::OnEvent);
     }
     if deleting {
-        delete(&context, &observed).await
+        delete(&context, &memory, &observed).await
     } else {
-        roll_out(&context, observed).await
+        roll_out(&context, &memory, observed).await
     }
 }
 
-async fn roll_out(context: &Context, observed: Observed) -> Result<Next, Error> {
+async fn roll_out(context: &Context, memory: &Memory, observed: Observed) -> Result<Next, Error> {
     let observed = Arc::new(observed);
+    let mut status = Status::new(context, &memory.pace, &observed);
     let plan = match consult::decide(context, observed.clone()).await? {
         Decision::Planned(plan) => plan,
-        Decision::Hold => return Ok(Next::After(HOLD)),
+        Decision::Hold => {
+            if !status.is_current() {
+                status.begin().await?;
+            }
+            return Ok(Next::After(HOLD));
+        }
         Decision::Invalid(invalid) => {
-            write_conditions(
-                context,
-                &observed,
-                &Outcome::Invalid(&invalid),
-                &child::readiness(&observed),
-            )
-            .await?;
+            let children = child::readiness(&observed);
+            let outcome = Outcome::Invalid(&invalid);
+            let postponed = status.write(&outcome, &children).await?;
             // Whatever mends this is watched: the deployment itself or something it refers to.
-            return Ok(Next::OnEvent);
+            return Ok(next(None, postponed));
         }
         Decision::Rejected(rejection) => {
-            write_conditions(
-                context,
-                &observed,
-                &Outcome::Rejected(&rejection),
-                &child::readiness(&observed),
-            )
-            .await?;
+            let children = child::readiness(&observed);
+            let outcome = Outcome::Rejected(&rejection);
+            let postponed = status.write(&outcome, &children).await?;
             if !rejection.fault {
-                return Ok(Next::OnEvent);
+                return Ok(next(None, postponed));
             }
             let messages: Vec<String> = rejection
                 .failed
@@ -162,12 +198,15 @@ async fn roll_out(context: &Context, observed: Observed) -> Result<Next, Error> 
             });
         }
     };
+    if plan.writes_children() {
+        status.begin().await?;
+    }
     let applied = apply::apply(context, &observed, plan.actions).await;
     let outcome = Outcome::Applied {
         report: &plan.report,
         errors: &applied.errors,
     };
-    write_conditions(context, &observed, &outcome, &applied.readiness).await?;
+    let postponed = status.write(&outcome, &applied.readiness).await?;
     match applied.errors.first() {
         Some((_, message)) => Err(Error::Apply {
             message: message.clone(),
@@ -179,11 +218,11 @@ async fn roll_out(context: &Context, observed: Observed) -> Result<Next, Error> 
                 message: faulted.join("; "),
             })
         }
-        None => Ok(next(plan.requeue_seconds)),
+        None => Ok(next(plan.requeue_seconds, postponed)),
     }
 }
 
-async fn delete(context: &Context, observed: &Observed) -> Result<Next, Error> {
+async fn delete(context: &Context, memory: &Memory, observed: &Observed) -> Result<Next, Error> {
     if !observed
         .deployment
         .finalizers()
@@ -197,52 +236,35 @@ async fn delete(context: &Context, observed: &Observed) -> Result<Next, Error> {
         let outcome = Outcome::Deleting {
             report: &plan.report,
         };
-        write_conditions(context, observed, &outcome, &child::readiness(observed)).await?;
+        let children = child::readiness(observed);
+        Status::new(context, &memory.pace, observed)
+            .write(&outcome, &children)
+            .await?;
     }
     let applied = apply::apply(context, observed, plan.actions).await;
-    forget(context, &observed.deployment);
+    forget(context, memory, &observed.deployment);
     match applied.errors.first() {
         Some((_, message)) => Err(Error::Apply {
             message: message.clone(),
             count: applied.errors.len(),
         }),
-        None => Ok(next(plan.requeue_seconds)),
+        None => Ok(next(plan.requeue_seconds, None)),
     }
 }
 
 /// No plugin serves a deployment that goes.
-fn forget(context: &Context, deployment: &DpuDeployment) {
+fn forget(context: &Context, memory: &Memory, deployment: &DpuDeployment) {
     let key = (
         deployment.namespace().unwrap_or_default(),
         deployment.name_any(),
     );
     context.plugins.forget(&key);
+    memory.pace.forget(&key);
 }
 
-fn next(requeue_seconds: Option<u64>) -> Next {
-    requeue_seconds.map_or(Next::OnEvent, |seconds| {
-        Next::After(Duration::from_secs(seconds))
-    })
-}
-
-async fn write_conditions(
-    context: &Context,
-    observed: &Observed,
-    outcome: &Outcome<'_>,
-    children: &Readiness,
-) -> Result<(), Error> {
-    let conditions = conditions(&observed.deployment, outcome, children, context.now());
-    let status = json!({
-        "conditions": conditions,
-        "observedGeneration": observed.deployment.metadata.generation,
-        "observedDependencies": observed_dependencies(observed),
-    });
-    write_status(
-        &context.client,
-        managers::DPUDEPLOYMENT,
-        &observed.deployment,
-        status,
-    )
-    .await?;
-    Ok(())
+/// The earlier of both.
+fn next(requeue_seconds: Option<u64>, postponed: Option<Duration>) -> Next {
+    let requeue = requeue_seconds.map(Duration::from_secs);
+    let pauses = requeue.into_iter().chain(postponed);
+    pauses.min().map_or(Next::OnEvent, Next::After)
 }

@@ -1,6 +1,8 @@
 //! Reads a deployment, what it refers to and what it owns.
 
+use super::child::Child;
 use super::error::Error;
+use super::strays::{Strays, is_owned};
 use dpf_api::keys::labels::{OWNED_BY_DPUDEPLOYMENT, owner_value};
 use dpf_api::svc::DpuDeployment;
 use dpf_core::dpudeployment::marks::mark_label;
@@ -28,6 +30,7 @@ impl<K> Readable for K where
 pub(super) async fn observe(
     client: &Client,
     deployment: &DpuDeployment,
+    strays: &Strays,
 ) -> Result<Option<Observed>, Error> {
     let namespace = deployment.namespace().unwrap_or_default();
     let reader = Reader {
@@ -70,10 +73,10 @@ pub(super) async fn observe(
             templates: reader.list(&marked).await?,
             configurations: reader.list(&marked).await?,
         },
-        services: reader.list(&owned).await?,
-        interfaces: reader.list(&owned).await?,
-        chains: reader.list(&owned).await?,
-        sets: reader.list(&owned).await?,
+        services: reader.children(&owned, &deployment, strays).await?,
+        interfaces: reader.children(&owned, &deployment, strays).await?,
+        chains: reader.children(&owned, &deployment, strays).await?,
+        sets: reader.children(&owned, &deployment, strays).await?,
         // A set passes its own labels on to its DPUs.
         dpus: reader.list(&owned).await?,
         deployment,
@@ -101,6 +104,29 @@ impl Reader<'_> {
             Some(name) => self.get(name).await,
             None => Ok(None),
         }
+    }
+
+    /// Those with the label of the deployment, and those that lost it.
+    async fn children<K: Child>(
+        &self,
+        labelled: &ListParams,
+        deployment: &DpuDeployment,
+        strays: &Strays,
+    ) -> Result<Vec<K>, Error> {
+        let mut children: Vec<K> = self.list(labelled).await?;
+        let owner = (self.namespace.to_owned(), deployment.name_any());
+        for name in strays.names::<K>(&owner) {
+            if children.iter().any(|child| child.name_any() == name) {
+                continue;
+            }
+            match self.get::<K>(&name).await? {
+                Some(child) if is_owned(&child, deployment.metadata.uid.as_deref()) => {
+                    children.push(child);
+                }
+                _ => strays.forget(&owner, K::KIND, &name),
+            }
+        }
+        Ok(children)
     }
 
     async fn list<K: Readable>(&self, params: &ListParams) -> Result<Vec<K>, Error> {

@@ -82,6 +82,12 @@ pub struct ObservedDependency {
     pub generation: Option<i64>,
     /// Ten hexadecimal digits of its spec.
     pub digest: String,
+    /// Its uid: an object that was deleted and created again is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Ten hexadecimal digits of its annotations and labels that can change what is rolled out; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_digest: Option<String>,
 }
 
 /// The DPUs of a deployment.

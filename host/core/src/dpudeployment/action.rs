@@ -112,3 +112,22 @@ pub struct Plan {
     /// Look again after so many seconds even if nothing happens.
     pub requeue_seconds: Option<u64>,
 }
+
+impl Plan {
+    /// Whether children are created or changed. What is deleted is not needed any more, and marks change nothing that runs.
+    #[must_use]
+    pub fn writes_children(&self) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::Pause { .. }
+            | Action::Unpause { .. }
+            | Action::ApplyService(_)
+            | Action::ApplyInterface { .. }
+            | Action::ApplyChain(_)
+            | Action::ApplySet(_) => true,
+            Action::Mark { .. }
+            | Action::Unmark { .. }
+            | Action::Delete { .. }
+            | Action::RemoveFinalizer => false,
+        })
+    }
+}

@@ -13,12 +13,13 @@
 //! * [`mod@plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`];
 //!   `needs` tells which nodes still need an older revision.
 //! * [`deletion`]: the same for a deployment that goes; [`marks`]: what keeps the things it refers to.
-//! * [`status`]: a pure function of the report and what was applied.
+//! * [`status`]: a pure function of the report and what was applied; [`dependencies`]: what it speaks of.
 
 pub mod action;
 pub mod build;
 pub mod consult;
 pub mod deletion;
+pub mod dependencies;
 pub mod digest;
 mod identity;
 pub mod marks;

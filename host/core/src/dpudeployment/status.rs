@@ -1,22 +1,14 @@
 //! Conditions as a function of the report and of what was written.
 
 use super::action::{ChildKind, Report};
-use super::digest::state_digest;
-use super::observed::Observed;
 use super::rejection::{Rejection, aggregate, occurred};
 use super::validate::Invalid;
-use crate::conditions::{Conditions, Verdict, bulleted, is_true_for};
-use crate::names::name_of;
+use crate::conditions::{Conditions, IN_PROGRESS, Verdict, bulleted, is_true_for};
 use dpf_api::conditions::dpudeployment as types;
 use dpf_api::conditions::{READY, reasons};
-use dpf_api::keys::annotations;
-use dpf_api::svc::{DpuDeployment, ObservedDependency};
+use dpf_api::svc::DpuDeployment;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Resource;
-use kube::core::object::HasSpec;
-use serde::Serialize;
-use serde_json::json;
 use std::collections::BTreeMap;
 
 /// How far a pass came.
@@ -24,6 +16,8 @@ use std::collections::BTreeMap;
 pub enum Outcome<'a> {
     /// The finalizer was added; the pass ended there.
     Started,
+    /// Something that was not rolled out was seen, and is going to be.
+    Begun,
     /// The input is wrong.
     Invalid(&'a Invalid),
     /// A plugin or its findings ended the pass.
@@ -67,6 +61,11 @@ pub fn conditions(
     let mut conditions = Conditions::new(observed, &types::ALL, generation, now);
     match outcome {
         Outcome::Started => {}
+        Outcome::Begun => {
+            // The others speak of the state that was rolled out, until the end of the pass.
+            conditions.put(READY, "False", reasons::PENDING, IN_PROGRESS);
+            return conditions.into_list();
+        }
         Outcome::Invalid(invalid) => set_invalid(&mut conditions, invalid),
         Outcome::Rejected(rejection) => {
             for type_ in &rejection.passed {
@@ -94,49 +93,22 @@ pub fn conditions(
     conditions.into_list()
 }
 
-/// The state of everything the deployment refers to, as it was read for this pass.
+/// Whether conditions differ by progress alone: what was pending is pending still, or done. Such a change can be told together
+/// with the next. That `Ready` became True, or anything went wrong, cannot.
 #[must_use]
-pub fn observed_dependencies(observed: &Observed) -> Vec<ObservedDependency> {
-    let mut all: Vec<ObservedDependency> = Vec::new();
-    all.extend(observed.bfb.iter().map(dependency));
-    all.extend(observed.flavor.iter().map(dependency));
-    all.extend(observed.templates.values().map(dependency));
-    all.extend(observed.configurations.values().map(dependency));
-    all
-}
-
-/// Annotations of dependencies that change what is rolled out, exactly or as a prefix that ends with a slash.
-const SPEAKING_ANNOTATIONS: [&str; 3] = [
-    annotations::DOCA_VERSION,
-    annotations::TEMPLATE_DELIMITER,
-    annotations::PLUGIN_PREFIX,
-];
-
-/// Another object of the same name has another digest; other metadata may change without a word.
-fn dependency<K>(object: &K) -> ObservedDependency
-where
-    K: Resource<DynamicType = ()> + HasSpec,
-    K::Spec: Serialize,
-{
-    let meta = object.meta();
-    let speaks = |key: &&String| {
-        SPEAKING_ANNOTATIONS
-            .iter()
-            .any(|known| key == known || (known.ends_with('/') && key.starts_with(known)))
-    };
-    let annotations: BTreeMap<&String, &String> = meta
-        .annotations
-        .iter()
-        .flatten()
-        .filter(|(key, _)| speaks(key))
-        .collect();
-    let state = json!({ "spec": object.spec(), "annotations": annotations, "uid": meta.uid });
-    ObservedDependency {
-        kind: K::kind(&()).into_owned(),
-        name: name_of(object),
-        generation: meta.generation,
-        digest: state_digest(&state),
-    }
+pub fn is_progress(old: Option<&[Condition]>, new: &[Condition]) -> bool {
+    let old = old.unwrap_or_default();
+    new.iter().all(|condition| {
+        let before = old.iter().find(|c| c.type_ == condition.type_);
+        before.is_some_and(|before| {
+            before == condition
+                || before.observed_generation == condition.observed_generation
+                    && before.status == "False"
+                    && before.reason == reasons::PENDING
+                    && [reasons::PENDING, reasons::SUCCESS].contains(&condition.reason.as_str())
+                    && (condition.type_ != READY || condition.status == "False")
+        })
+    })
 }
 
 fn set_invalid(conditions: &mut Conditions, invalid: &Invalid) {
