@@ -1,6 +1,6 @@
 //! The command line of `dpf-host`.
 
-use crate::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown, identify};
+use crate::kit::{Clock, Context, DpuClusters, Mirrors, Settings, Shutdown, identify};
 use crate::plugins::{PluginSettings, compiler};
 use crate::{manager, metrics, registry};
 use anyhow::Context as _;
@@ -232,6 +232,7 @@ async fn serve(options: RunOptions) -> anyhow::Result<()> {
             },
         ),
         http,
+        clock: Clock::default(),
         settings: Settings {
             operator_namespace: options.operator_namespace,
             inventory_namespace: options.inventory_namespace,

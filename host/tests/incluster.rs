@@ -13,7 +13,7 @@ use dpf_api::svc::{DpuDeployment, DpuService};
 use dpf_core::dpuplugin::CallLimits;
 use dpf_devcluster::{DevCluster, Options, start};
 use dpf_engine::{Engine, EngineOptions};
-use dpf_host::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown};
+use dpf_host::kit::{Clock, Context, DpuClusters, Mirrors, Settings, Shutdown};
 use dpf_host::plugins::PluginSettings;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Node};
@@ -50,6 +50,7 @@ fn context(cluster: &DevCluster) -> Arc<Context> {
         plugins: Arc::default(),
         recorder: Recorder::new(client.clone(), reporter),
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        clock: Clock::default(),
         settings: Settings {
             operator_namespace: INVENTORY.to_owned(),
             inventory_namespace: INVENTORY.to_owned(),

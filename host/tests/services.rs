@@ -19,7 +19,7 @@ use dpf_core::dpuplugin::CallLimits;
 use dpf_core::dpuservice::argo::Application;
 use dpf_devcluster::DevCluster;
 use dpf_devcluster::kubelet::{Machine, register};
-use dpf_host::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown};
+use dpf_host::kit::{Clock, Context, DpuClusters, Mirrors, Settings, Shutdown};
 use dpf_host::plugins::PluginSettings;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -165,6 +165,7 @@ fn context(cluster: &DevCluster) -> Context {
             },
         ),
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        clock: Clock::default(),
         settings: Settings {
             operator_namespace: "dpf-operator-system".to_owned(),
             inventory_namespace: "dpf-operator-system".to_owned(),

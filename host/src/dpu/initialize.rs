@@ -41,7 +41,10 @@ pub(super) async fn initialize(
         return Ok(Work::from(Event::Skipped));
     }
     let interface = match node.status.as_ref().and_then(|s| s.dpu_install_interface) {
-        Some(InstallInterface::Redfish) if !limits.host_agent => InstallInterface::Redfish,
+        Some(InstallInterface::Redfish) if limits.interface == InstallInterface::Redfish => {
+            InstallInterface::Redfish
+        }
+        Some(InstallInterface::Mock) => InstallInterface::Mock,
         Some(_) => {
             return Ok(Work::waiting(Said::new(
                 "InvalidDPUInstallInterface",
@@ -61,7 +64,9 @@ pub(super) async fn initialize(
             )));
         }
     };
-    if let Some(said) = without_address(&device) {
+    if interface == InstallInterface::Redfish
+        && let Some(said) = without_address(&device)
+    {
         return Ok(Work::waiting(said));
     }
     if let Some(said) = assign(shared, dpu).await? {

@@ -11,8 +11,6 @@ use dpf_core::conditions::is_true;
 use dpf_core::dpu::{Event, Limits, Said, image_path, image_token, store_file};
 use kube::ResourceExt;
 
-/// Installations of one round: what fails once may be a restart of this process, which serves the image.
-const ATTEMPTS: i32 = 3;
 /// Progress is written in steps of this many percent: every write wakes everybody who watches DPUs.
 const PERCENT_STEP: i32 = 10;
 
@@ -169,22 +167,17 @@ async fn follow(bmc: &Bmc, status: &DpuStatus, task: Task) -> Work {
                 .with(move |status| status.install_percent = Some(shown))
                 .polled(BMC_POLL)
         }
-        TaskOutcome::Failed { message } => failed(status, &message),
+        TaskOutcome::Failed { message } => failed(message),
         TaskOutcome::Completed => started(bmc).await,
     }
 }
 
-/// Tries again a few times; each time with an address of its own, so that tasks are not taken for each other.
-fn failed(status: &DpuStatus, message: &str) -> Work {
-    let failures = status.install_failures.unwrap_or(0).saturating_add(1);
-    if failures >= ATTEMPTS {
-        let message = format!("{ATTEMPTS} installations failed, the last one: {message}");
-        return Work::failed(Said::new("FailToInstall", message));
-    }
-    let message =
-        format!("installation {failures} of {ATTEMPTS} failed and is tried again: {message}");
-    let said = Said::new("InstallationFailed", message).by(types::OS_INSTALLED);
-    Work::from(Event::Lost(said)).with(move |status| status.install_failures = Some(failures))
+/// It is tried again a few times: what fails once may be a restart of this process, which serves the image. Each time
+/// has an address of its own, so that tasks are not taken for each other.
+fn failed(message: String) -> Work {
+    Work::from(Event::Lost(
+        Said::new("InstallationFailed", message).by(types::OS_INSTALLED),
+    ))
 }
 
 /// The image is written; the DPU starts it by itself.

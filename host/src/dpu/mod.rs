@@ -27,8 +27,9 @@ use dpf_api::keys::{annotations, finalizers, managers};
 use dpf_api::operator::DpfOperatorConfig;
 use dpf_api::provisioning::{
     Bfb, Dpu, DpuCluster, DpuDevice, DpuNode, DpuNodeMaintenance, DpuPhase, DpuStatus,
+    InstallInterface,
 };
-use dpf_core::dpu::{Event, Limits, Position, enter, remaining, step};
+use dpf_core::dpu::{Event, Limits, Position, enter, judge, remaining, retry_after, step};
 use kube::api::ListParams;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -41,7 +42,8 @@ use tokio::sync::Mutex;
 use work::Work;
 
 /// Fields of the status that are cleared when they are unset.
-const REMOVABLE: [&str; 6] = [
+const REMOVABLE: [&str; 7] = [
+    "automaticRetries",
     "previousPhase",
     "postProvisioningNodeEffect",
     "redfishTaskId",
@@ -176,6 +178,7 @@ async fn reconcile(dpu: &Dpu, shared: &Shared) -> Result<Next, Failure> {
     }
     let limits = limits(context).await?;
     let work = match status.phase {
+        phase if is_mock(&status) && mock_passes(phase) => Work::done(),
         DpuPhase::Initializing => initialize::initialize(shared, &dpu, &limits).await?,
         DpuPhase::Pending => {
             // The slot is taken by the write of the status: nobody else counts before that.
@@ -195,7 +198,14 @@ async fn reconcile(dpu: &Dpu, shared: &Shared) -> Result<Next, Failure> {
         DpuPhase::Error => {
             // The host is given back: nothing happens to it until somebody decides.
             effect::withdraw(context, &dpu).await?;
-            return Ok(Next::OnEvent);
+            match retry_after(&status, &limits, context.now()) {
+                None => return Ok(Next::OnEvent),
+                Some(Duration::ZERO) => Work::from(Event::Retry).with(|status| {
+                    let used = status.automatic_retries.unwrap_or(0);
+                    status.automatic_retries = Some(used.saturating_add(1));
+                }),
+                Some(pause) => return Ok(Next::After(pause)),
+            }
         }
         DpuPhase::Deleting => return delete(context, &dpu, &status).await,
         DpuPhase::CheckingHostRebootRequired
@@ -206,6 +216,24 @@ async fn reconcile(dpu: &Dpu, shared: &Shared) -> Result<Next, Failure> {
         | DpuPhase::PerformArmForceRestart => Work::from(Event::done()),
     };
     conclude(context, &dpu, &status, work, &limits).await
+}
+
+fn is_mock(status: &DpuStatus) -> bool {
+    status.dpu_install_interface == Some(InstallInterface::Mock)
+}
+
+/// The phases in which a DPU, or its node, would be asked.
+const fn mock_passes(phase: DpuPhase) -> bool {
+    matches!(
+        phase,
+        DpuPhase::InitializeInterface
+            | DpuPhase::ConfigFwParameters
+            | DpuPhase::PrepareBfb
+            | DpuPhase::OsInstalling
+            | DpuPhase::Rebooting
+            | DpuPhase::DpuClusterConfig
+            | DpuPhase::Ready
+    )
 }
 
 /// From what a phase found to the status.
@@ -223,10 +251,7 @@ async fn conclude(
         poll,
     } = work;
     let left = remaining(observed, by_person, limits, context.now());
-    let event = match event {
-        Event::Waiting(said) if left == Some(Duration::ZERO) => Event::Overdue(said),
-        other => other,
-    };
+    let event = judge(event, observed, by_person, limits, context.now());
     let mut status = observed.clone();
     if let Some(change) = change {
         change(&mut status);
@@ -265,7 +290,8 @@ async fn asked_to_retry(
         return Ok(None);
     }
     if status.phase == DpuPhase::Error {
-        let work = Work::from(Event::Retry);
+        // A person gives a new budget, too.
+        let work = Work::from(Event::Retry).with(|status| status.automatic_retries = None);
         return conclude(context, dpu, status, work, &Limits::default())
             .await
             .map(Some);
@@ -279,7 +305,9 @@ async fn asked_to_retry(
 async fn delete(context: &Context, dpu: &Dpu, status: &DpuStatus) -> Result<Next, Failure> {
     effect::withdraw(context, dpu).await?;
     prepare::remove_configuration(context, dpu).await?;
-    if let Some(said) = cluster::remove_node(context, dpu).await? {
+    if !is_mock(status)
+        && let Some(said) = cluster::remove_node(context, dpu).await?
+    {
         let work = Work::waiting(said).polled(cluster::UNREACHABLE);
         return conclude(context, dpu, status, work, &Limits::default()).await;
     }

@@ -7,9 +7,8 @@ use crate::kit::{
 };
 use dpf_api::conditions::{READY, dpunode as types, reasons};
 use dpf_api::keys::{annotations, finalizers, labels, managers};
-use dpf_api::provisioning::{Dpu, DpuDevice, DpuNode, DpuNodeMaintenance, InstallInterface};
+use dpf_api::provisioning::{Dpu, DpuDevice, DpuNode, DpuNodeMaintenance};
 use dpf_core::conditions::{Conditions, Verdict, is_true};
-use dpf_core::dpu::Limits;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::ObjectRef;
@@ -107,7 +106,7 @@ async fn reconcile(node: Arc<DpuNode>, context: Arc<Context>) -> Result<Next, Fa
     }
     let limits = crate::dpu::limits(&context).await?;
     if status.dpu_install_interface.is_none() {
-        status.dpu_install_interface = Some(install_interface(&limits));
+        status.dpu_install_interface = Some(limits.interface);
     }
     let maintenances: Vec<DpuNodeMaintenance> = kit::list(client, Some(&namespace)).await?;
     let disturbed = maintenances
@@ -150,14 +149,6 @@ async fn reconcile(node: Arc<DpuNode>, context: Arc<Context>) -> Result<Next, Fa
     status.conditions = Some(conditions.into_list());
     write_whole_status(&context, managers::DPUNODE, node, &status, &[]).await?;
     Ok(Next::OnEvent)
-}
-
-const fn install_interface(limits: &Limits) -> InstallInterface {
-    if limits.host_agent {
-        InstallInterface::HostAgent
-    } else {
-        InstallInterface::Redfish
-    }
 }
 
 /// Copies labels and annotations of the node that are missing or differ; nothing is ever removed.

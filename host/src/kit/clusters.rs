@@ -1,6 +1,8 @@
 //! Clients of the DPU clusters, made from the kubeconfig Secrets that DPUCluster objects name.
 
 use super::failure::{Classified, Retry};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use hyper::header::{HeaderValue, USER_AGENT};
 use k8s_openapi::api::core::v1::Secret;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -74,10 +76,15 @@ pub struct Connection {
     pub revision: Option<String>,
 }
 
+/// Makes the client for a kubeconfig; the error says what is wrong without quoting it.
+pub type Connect =
+    Arc<dyn Fn(Kubeconfig) -> BoxFuture<'static, Result<Client, String>> + Send + Sync>;
+
 /// Clients by cluster; a changed Secret makes a new client.
 #[derive(Clone)]
 pub struct DpuClusters {
     management: Client,
+    connect: Connect,
     cache: Arc<Mutex<BTreeMap<(String, String), Connection>>>,
 }
 
@@ -85,8 +92,15 @@ impl DpuClusters {
     /// Reads Secrets with this client.
     #[must_use]
     pub fn new(management: Client) -> Self {
+        Self::connecting_by(management, Arc::new(|config| connect(config).boxed()))
+    }
+
+    /// As [`Self::new`], with clients that are made in another way: for a cluster in the same process.
+    #[must_use]
+    pub fn connecting_by(management: Client, connect: Connect) -> Self {
         Self {
             management,
+            connect,
             cache: Arc::default(),
         }
     }
@@ -146,7 +160,11 @@ impl DpuClusters {
             .ok_or_else(|| malformed("the key is missing".to_owned()))?;
         let text =
             std::str::from_utf8(&text.0).map_err(|_| malformed("it is not text".to_owned()))?;
-        let (client, kubeconfig) = connect(text).await.map_err(malformed)?;
+        let kubeconfig = Kubeconfig::from_yaml(text)
+            .map_err(|_| malformed("it is not a kubeconfig".to_owned()))?;
+        let client = (self.connect)(kubeconfig.clone())
+            .await
+            .map_err(malformed)?;
         let connection = Connection {
             client,
             kubeconfig: Arc::new(kubeconfig),
@@ -164,16 +182,12 @@ pub fn identify(config: &mut Config) {
 }
 
 /// The error names what is wrong without quoting the kubeconfig, which holds credentials.
-async fn connect(kubeconfig: &str) -> Result<(Client, Kubeconfig), String> {
-    let parsed =
-        Kubeconfig::from_yaml(kubeconfig).map_err(|_| "it is not a kubeconfig".to_owned())?;
-    let mut config = Config::from_custom_kubeconfig(parsed.clone(), &KubeConfigOptions::default())
+async fn connect(kubeconfig: Kubeconfig) -> Result<Client, String> {
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|_| "it has no usable context".to_owned())?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     identify(&mut config);
     config.read_timeout = Some(READ_TIMEOUT);
-    let client =
-        Client::try_from(config).map_err(|_| "its certificates cannot be used".to_owned())?;
-    Ok((client, parsed))
+    Client::try_from(config).map_err(|_| "its certificates cannot be used".to_owned())
 }

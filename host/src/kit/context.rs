@@ -23,6 +23,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Outgoing HTTP: charts, images, BMCs.
     pub http: reqwest::Client,
+    /// What time it is.
+    pub clock: Clock,
     /// What the operator chose.
     pub settings: Settings,
 }
@@ -31,7 +33,28 @@ impl Context {
     /// The time of this reconcile.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.clock.now()
+    }
+}
+
+/// Where the time of decisions comes from: the clock of the machine, unless a simulation turns its own.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// A clock that is read by this function.
+    pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new(Timestamp::now)
     }
 }
 

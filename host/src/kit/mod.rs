@@ -20,8 +20,8 @@ mod status;
 pub use apply::{
     Kind, WriteError, add_finalizer, apply, delete, patch_metadata, remove_finalizer, write_status,
 };
-pub use clusters::{ClusterError, Connection, DpuClusters, identify};
-pub use context::{Context, Mirrors, Settings};
+pub use clusters::{ClusterError, Connect, Connection, DpuClusters, identify};
+pub use context::{Clock, Context, Mirrors, Settings};
 pub use failure::{CONFLICT, Classified, Retry, explain, in_one_line};
 pub use read::{Failure, ReadError, get, list};
 pub use runner::{Next, Shutdown, run};

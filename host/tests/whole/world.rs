@@ -4,7 +4,7 @@ use dpf_api::svc::DpuDeployment;
 use dpf_core::dpuplugin::CallLimits;
 use dpf_devcluster::{DevCluster, Options};
 use dpf_engine::{Engine, EngineOptions};
-use dpf_host::kit::{Context, DpuClusters, Mirrors, Settings, Shutdown, identify};
+use dpf_host::kit::{Clock, Context, DpuClusters, Mirrors, Settings, Shutdown, identify};
 use dpf_host::plugins::PluginSettings;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -180,6 +180,7 @@ async fn context(
         plugins: Arc::default(),
         recorder: Recorder::new(client.clone(), reporter),
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        clock: Clock::default(),
         settings: Settings {
             operator_namespace: INVENTORY.to_owned(),
             inventory_namespace: INVENTORY.to_owned(),

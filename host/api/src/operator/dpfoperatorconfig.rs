@@ -1,12 +1,13 @@
 //! `DPFOperatorConfig`: settings of an installation. Nothing requires that one exists.
 
 use crate::common::conditions_schema;
-use crate::provisioning::Nothing;
 use crate::provisioning::rules::duration_schema;
+use crate::provisioning::{DpuPhase, Nothing};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Settings of an installation. What this controller manager does not read is kept as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -102,6 +103,18 @@ pub struct ProvisioningSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "install_timeout_schema")]
     pub os_install_timeout: Option<String>,
+    /// How often an installation that failed is started again before the DPU goes to `Error`; 2 when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10))]
+    pub os_install_retries: Option<i32>,
+    /// How long a DPU may stay in a phase before it goes to `Error`, by the name of the phase; `0s` is for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "deadlines_schema")]
+    pub phase_deadlines: Option<BTreeMap<String, String>>,
+    /// How often a DPU in `Error` tries again by itself, with growing pauses, until it was Ready; 0 when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub retry_budget: Option<i32>,
 }
 
 /// How many DPUs are installed, and DPUNodes unavailable, at the same time when nothing else is set.
@@ -123,13 +136,23 @@ fn install_timeout_schema(_: &mut SchemaGenerator) -> Schema {
     duration_schema("45m")
 }
 
+fn deadlines_schema(_: &mut SchemaGenerator) -> Schema {
+    let mut duration = duration_schema("0s");
+    duration.remove("default");
+    json_schema!({
+        "type": "object",
+        "maxProperties": DpuPhase::ALL.len(),
+        "additionalProperties": duration,
+    })
+}
+
 /// How images get onto DPUs: one way is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[x_kube(validation = (
-    "(has(self.installViaHostAgent) || has(self.installViaGNOI)) != has(self.installViaRedfish)",
-    "exactly one of installViaHostAgent (or installViaGNOI) and installViaRedfish must be set"
+    "[has(self.installViaHostAgent) || has(self.installViaGNOI), has(self.installViaRedfish), has(self.installViaMock)].filter(x, x).size() == 1",
+    "exactly one of installViaHostAgent (or installViaGNOI), installViaRedfish and installViaMock must be set"
 ))]
 pub struct InstallSettings {
     /// Through an agent on the host.
@@ -145,6 +168,9 @@ pub struct InstallSettings {
     /// Through the BMC of the DPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install_via_redfish: Option<RedfishSettings>,
+    /// Not at all: every step passes at once, and nothing joins a cluster. For tests of what is around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install_via_mock: Option<Nothing>,
 }
 
 /// Installation through BMCs.

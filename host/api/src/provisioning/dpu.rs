@@ -151,6 +151,8 @@ text_enum! {
         Gnoi = "gNOI",
         /// Through the BMC of the DPU.
         Redfish = "redfish",
+        /// Every step passes at once.
+        Mock = "mock",
     }
 }
 
@@ -239,6 +241,9 @@ pub struct DpuStatus {
     /// Installations of this round that failed; a few are tried again without anybody asking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install_failures: Option<i32>,
+    /// Tries that began by themselves since the DPU was Ready last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic_retries: Option<i32>,
     /// What the BMC gave as the time of its last reset before the ARM cores were reset; the reset happened once that
     /// differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,8 @@
 //! How many DPUs are installed at a time, and how long things may take.
 
-use dpf_api::operator::{DpfOperatorConfig, PARALLEL_DEFAULT};
-use dpf_api::provisioning::{Dpu, DpuPhase};
+use dpf_api::operator::{DpfOperatorConfig, InstallSettings, PARALLEL_DEFAULT};
+use dpf_api::provisioning::{Dpu, DpuPhase, InstallInterface};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Limits of an installation: from the DPFOperatorConfig when there is one, else its defaults.
@@ -17,10 +18,16 @@ pub struct Limits {
     pub removal_timeout: Option<Duration>,
     /// How long an installation may take.
     pub install_timeout: Duration,
+    /// How often an installation is started before it has failed for good.
+    pub attempts: i32,
+    /// Deadlines of phases that differ from the usual ones; none is for ever.
+    pub deadlines: BTreeMap<DpuPhase, Option<Duration>>,
+    /// How often a DPU in `Error` tries again by itself.
+    pub retry_budget: i32,
     /// MTU of the control plane in bytes.
     pub control_plane_mtu: i32,
-    /// Whether images go through an agent on the host, which this controller does not do.
-    pub host_agent: bool,
+    /// How images get onto DPUs.
+    pub interface: InstallInterface,
     /// Address under which BMCs reach the registry, when it is not the one on the command line.
     pub registry: Option<String>,
 }
@@ -33,8 +40,11 @@ impl Default for Limits {
             sync_wait: Duration::from_secs(30),
             removal_timeout: None,
             install_timeout: Duration::from_secs(45 * 60),
+            attempts: 3,
+            deadlines: BTreeMap::new(),
+            retry_budget: 0,
             control_plane_mtu: 1500,
-            host_agent: false,
+            interface: InstallInterface::Redfish,
             registry: None,
         }
     }
@@ -72,15 +82,35 @@ impl From<&DpfOperatorConfig> for Limits {
         if let Some(timeout) = duration(&settings.os_install_timeout).filter(|d| !d.is_zero()) {
             limits.install_timeout = timeout;
         }
+        if let Some(retries) = settings.os_install_retries {
+            limits.attempts = retries.clamp(0, 10).saturating_add(1);
+        }
+        for (name, text) in settings.phase_deadlines.iter().flatten() {
+            let phase = DpuPhase::ALL.iter().find(|phase| phase.as_str() == name);
+            if let (Some(phase), Some(deadline)) = (phase, parse_duration(text)) {
+                let deadline = Some(deadline).filter(|d| !d.is_zero());
+                limits.deadlines.insert(*phase, deadline);
+            }
+        }
+        limits.retry_budget = settings.retry_budget.unwrap_or(0).max(0);
         if let Some(interface) = &settings.install_interface {
-            limits.host_agent =
-                interface.install_via_host_agent.is_some() || interface.install_via_gnoi.is_some();
+            limits.interface = way(interface);
             limits.registry = interface
                 .install_via_redfish
                 .as_ref()
                 .and_then(|r| r.bfb_registry_address.clone());
         }
         limits
+    }
+}
+
+const fn way(settings: &InstallSettings) -> InstallInterface {
+    if settings.install_via_host_agent.is_some() || settings.install_via_gnoi.is_some() {
+        InstallInterface::HostAgent
+    } else if settings.install_via_mock.is_some() {
+        InstallInterface::Mock
+    } else {
+        InstallInterface::Redfish
     }
 }
 
@@ -149,7 +179,8 @@ pub fn may_install<'a>(all: impl IntoIterator<Item = &'a Dpu>, limits: &Limits) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dpf_api::provisioning::{DpuStatus, NodeEffect};
+    use dpf_api::operator::{Networking, ProvisioningSettings};
+    use dpf_api::provisioning::{DpuStatus, NodeEffect, Nothing};
 
     #[test]
     fn durations() {
@@ -203,6 +234,55 @@ mod tests {
         };
         assert!(!may_install(&all, &limits(2)));
         assert!(may_install(&all, &limits(3)));
+    }
+
+    #[test]
+    fn every_setting_is_honoured() {
+        let mut config = DpfOperatorConfig::default();
+        config.spec.networking = Some(Networking {
+            control_plane_mtu: Some(9000),
+            ..Networking::default()
+        });
+        let text = |text: &str| Some(text.to_owned());
+        config.spec.provisioning_controller = Some(ProvisioningSettings {
+            max_dpu_parallel_installations: Some(7),
+            max_unavailable_dpu_nodes: Some(2),
+            multi_dpu_operations_sync_wait_time: text("1m30s"),
+            node_effect_removal_timeout: text("2h"),
+            os_install_timeout: text("1h"),
+            os_install_retries: Some(0),
+            phase_deadlines: Some(BTreeMap::from([
+                ("Node Effect".to_owned(), "3h".to_owned()),
+                ("Rebooting".to_owned(), "0s".to_owned()),
+                ("No Such Phase".to_owned(), "1h".to_owned()),
+            ])),
+            retry_budget: Some(4),
+            install_interface: Some(InstallSettings {
+                install_via_mock: Some(Nothing {}),
+                ..InstallSettings::default()
+            }),
+            ..ProvisioningSettings::default()
+        });
+        let hours = |n: u64| Some(Duration::from_secs(n * 3600));
+        assert_eq!(
+            Limits::from(&config),
+            Limits {
+                parallel: 7,
+                unavailable: 2,
+                sync_wait: Duration::from_secs(90),
+                removal_timeout: hours(2),
+                install_timeout: Duration::from_secs(3600),
+                attempts: 1,
+                deadlines: BTreeMap::from([
+                    (DpuPhase::NodeEffect, hours(3)),
+                    (DpuPhase::Rebooting, None),
+                ]),
+                retry_budget: 4,
+                control_plane_mtu: 9000,
+                interface: InstallInterface::Mock,
+                registry: None,
+            }
+        );
     }
 
     #[test]

@@ -243,10 +243,15 @@ pub fn step(position: Position, event: Event) -> Outcome {
             if phase == DpuPhase::Pending {
                 changes.insert(0, positive(types::BFB_READY, None, String::new()));
             }
-            match successor(phase, labels_only) {
-                same if same == phase => stay(position, changes),
-                next => go(position, next, changes),
+            let next = successor(phase, labels_only);
+            if next == phase {
+                return stay(position, changes);
             }
+            // Where two phases share a condition it speaks of the one that begins.
+            if condition_of(next) == condition_of(phase) {
+                changes.clear();
+            }
+            go(position, next, changes)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From an outcome to the status of a DPU.
 
 use super::limits::Limits;
-use super::phases::{Outcome, Position};
+use super::phases::{Event, Outcome, Position, Said};
 use crate::conditions::Conditions;
 use dpf_api::provisioning::{DpuPhase, DpuStatus};
 use jiff::Timestamp;
@@ -46,12 +46,13 @@ pub fn enter(
             status.installations = Some(status.installations.unwrap_or(0).saturating_add(1));
         }
         status.arm_reset_before = None;
-        let installs = matches!(
-            position.phase,
-            DpuPhase::PrepareBfb | DpuPhase::OsInstalling
-        );
-        if !installs {
-            status.install_failures = None;
+        status.install_failures = match (observed.phase, position.phase) {
+            (DpuPhase::OsInstalling, DpuPhase::PrepareBfb) => Some(failures(observed)),
+            (_, DpuPhase::PrepareBfb | DpuPhase::OsInstalling) => status.install_failures,
+            _ => None,
+        };
+        if position.phase == DpuPhase::Ready {
+            status.automatic_retries = None;
         }
     } else if status.phase_start_time.is_none() {
         status.phase_start_time = Some(seconds(now));
@@ -64,10 +65,71 @@ fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
+/// Installations of this round that failed, with the one that failed now.
+fn failures(status: &DpuStatus) -> i32 {
+    status.install_failures.unwrap_or(0).saturating_add(1)
+}
+
+/// What an event means now: who waited for too long, or lost an installation too often, has failed.
+#[must_use]
+pub fn judge(
+    event: Event,
+    status: &DpuStatus,
+    by_person: bool,
+    limits: &Limits,
+    now: Timestamp,
+) -> Event {
+    match event {
+        Event::Waiting(said)
+            if remaining(status, by_person, limits, now) == Some(Duration::ZERO) =>
+        {
+            Event::Overdue(said)
+        }
+        Event::Lost(said) if status.phase == DpuPhase::OsInstalling => {
+            let (failed, attempts) = (failures(status), limits.attempts.max(1));
+            let message = if failed >= attempts {
+                format!(
+                    "{attempts} installations failed, the last one: {}",
+                    said.message
+                )
+            } else {
+                format!(
+                    "installation {failed} of {attempts} failed and is tried again: {}",
+                    said.message
+                )
+            };
+            let said = Said { message, ..said };
+            if failed >= attempts {
+                Event::Failed(said)
+            } else {
+                Event::Lost(said)
+            }
+        }
+        other => other,
+    }
+}
+
+/// How long until a DPU in `Error` tries again by itself: one minute, two, four, up to an hour. None when it does not.
+#[must_use]
+pub fn retry_after(status: &DpuStatus, limits: &Limits, now: Timestamp) -> Option<Duration> {
+    const FIRST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(60 * 60);
+    let used = status.automatic_retries.unwrap_or(0);
+    if status.phase != DpuPhase::Error || used >= limits.retry_budget {
+        return None;
+    }
+    let doublings = u32::try_from(used).unwrap_or(0).min(16);
+    let pause = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+    Some(pause.saturating_sub(passed(status, now)?))
+}
+
 /// How long a phase may last; none where people or other objects decide.
 #[must_use]
 pub fn overdue_after(phase: DpuPhase, by_person: bool, limits: &Limits) -> Option<Duration> {
     const MINUTE: u64 = 60;
+    if let Some(configured) = limits.deadlines.get(&phase) {
+        return *configured;
+    }
     let minutes = |n: u64| Some(Duration::from_secs(n * MINUTE));
     match phase {
         DpuPhase::InitializeInterface | DpuPhase::ConfigFwParameters | DpuPhase::PrepareBfb => {
@@ -102,9 +164,14 @@ pub fn remaining(
     now: Timestamp,
 ) -> Option<Duration> {
     let limit = overdue_after(status.phase, by_person, limits)?;
+    Some(limit.saturating_sub(passed(status, now)?))
+}
+
+/// How long the DPU is in its phase.
+fn passed(status: &DpuStatus, now: Timestamp) -> Option<Duration> {
     let since = status.phase_start_time.as_ref()?.0;
-    let used = u64::try_from(now.as_second().saturating_sub(since.as_second())).unwrap_or(0);
-    Some(limit.saturating_sub(Duration::from_secs(used)))
+    let seconds = now.as_second().saturating_sub(since.as_second());
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -175,9 +242,66 @@ mod tests {
             )
         };
         let said = || super::super::Said::new("InstallationFailed", "x");
-        assert_eq!(after(Event::Lost(said())).install_failures, Some(1));
+        assert_eq!(after(Event::Lost(said())).install_failures, Some(2));
         assert_eq!(after(Event::Failed(said())).install_failures, None);
         assert_eq!(after(Event::done()).install_failures, None);
+    }
+
+    #[test]
+    fn an_installation_fails_for_good_after_some_attempts() {
+        let limits = Limits::default();
+        let installing = |failures| DpuStatus {
+            phase: DpuPhase::OsInstalling,
+            install_failures: failures,
+            ..DpuStatus::default()
+        };
+        let lost = || Event::Lost(super::super::Said::new("InstallationFailed", "no space"));
+        let judged =
+            |failures, limits: &Limits| judge(lost(), &installing(failures), false, limits, at(0));
+        for (failures, again) in [(None, true), (Some(1), true), (Some(2), false)] {
+            let event = judged(failures, &limits);
+            assert_eq!(matches!(event, Event::Lost(_)), again, "{event:?}");
+            assert_eq!(matches!(event, Event::Failed(_)), !again, "{event:?}");
+        }
+        let once = Limits {
+            attempts: 1,
+            ..Limits::default()
+        };
+        assert!(matches!(judged(None, &once), Event::Failed(_)));
+    }
+
+    #[test]
+    fn retries_by_itself_take_longer_and_longer_and_end() {
+        let limits = Limits {
+            retry_budget: 3,
+            ..Limits::default()
+        };
+        let failed = |used, since| DpuStatus {
+            phase: DpuPhase::Error,
+            automatic_retries: used,
+            phase_start_time: Some(seconds(at(since))),
+            ..DpuStatus::default()
+        };
+        for (used, now, expected) in [
+            (None, 0, Some(60)),
+            (None, 60, Some(0)),
+            (Some(1), 0, Some(120)),
+            (Some(2), 100, Some(140)),
+            (Some(3), 9999, None),
+        ] {
+            let left = retry_after(&failed(used, 0), &limits, at(now));
+            assert_eq!(left.map(|d| d.as_secs()), expected, "{used:?} {now}");
+        }
+        let status = failed(None, 0);
+        assert_eq!(retry_after(&status, &Limits::default(), at(9999)), None);
+        // The count begins anew once the DPU is Ready.
+        let removal = DpuStatus {
+            phase: DpuPhase::NodeEffectRemoval,
+            automatic_retries: Some(2),
+            ..DpuStatus::default()
+        };
+        let outcome = step(Position::from(&removal), Event::done());
+        assert_eq!(enter(&removal, &outcome, 1, at(1)).automatic_retries, None);
     }
 
     #[test]
@@ -196,5 +320,19 @@ mod tests {
         assert_eq!(left(&status, false, 9999), Some(Duration::ZERO));
         status.phase = DpuPhase::NodeEffectRemoval;
         assert_eq!(left(&status, false, 9999), None);
+        status.phase = DpuPhase::NodeEffect;
+        assert_eq!(left(&status, false, 9999), None);
+        let configured = Limits {
+            deadlines: [
+                (DpuPhase::NodeEffect, Some(Duration::from_secs(100))),
+                (DpuPhase::OsInstalling, None),
+            ]
+            .into(),
+            ..Limits::default()
+        };
+        let left = |status: &DpuStatus, now| remaining(status, false, &configured, at(now));
+        assert_eq!(left(&status, 1040), Some(Duration::from_secs(60)));
+        status.phase = DpuPhase::OsInstalling;
+        assert_eq!(left(&status, 999_999), None);
     }
 }
