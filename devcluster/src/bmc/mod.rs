@@ -113,6 +113,18 @@ impl Bmc {
         self.state().busy = count;
     }
 
+    /// How many images were written to the card so far.
+    #[must_use]
+    pub fn images_written(&self) -> u32 {
+        self.state().written
+    }
+
+    /// How often the system on the card was started so far.
+    #[must_use]
+    pub fn starts(&self) -> u32 {
+        self.state().resets
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -90,6 +90,8 @@ pub struct State {
     pub versions: Versions,
     /// How often the system was started.
     pub resets: u32,
+    /// How many images were written to the card.
+    pub written: u32,
     /// How the next installation fails.
     pub fault: Option<InstallFault>,
     /// Requests that are still to be refused.
@@ -106,6 +108,7 @@ impl State {
             system: System::Running,
             versions: Versions::default(),
             resets: 0,
+            written: 0,
             fault: None,
             busy: 0,
             join: None,
@@ -152,6 +155,7 @@ impl State {
 
     /// The image is written.
     pub fn installed(&mut self, id: u32, versions: Versions, join: Join) {
+        self.written += 1;
         self.versions = versions;
         self.join = Some(join);
         self.system = System::Down;

@@ -8,5 +8,6 @@
     reason = "a panic in a test is a failed test, and what was counted is worth reading"
 )]
 
+mod crashes;
 mod lives;
 mod world;
