@@ -19,6 +19,7 @@ use dpf_api::svc::{
 use dpf_tests::journal::Journal;
 use dpf_tests::{Demo, eventually, has_kubectl, manifests};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -81,6 +82,9 @@ async fn all(demo: &Demo) -> anyhow::Result<()> {
     hosts_in_turn(demo, &client)
         .await
         .context("one host after the other")?;
+    a_service_leaves(demo, &client)
+        .await
+        .context("a service leaves")?;
     another_virtual_network(&client)
         .await
         .context("another virtual network")
@@ -319,25 +323,80 @@ async fn hosts_in_turn(demo: &Demo, client: &Client) -> anyhow::Result<()> {
     .await?;
     demo.rolled_out(NAME, NAMESPACE).await?;
     runs(client, "in-turn").await?;
-    let (mut disturbed, mut ever) = (BTreeSet::new(), BTreeSet::new());
+    let began = in_turn(&hosts)?;
+    ensure!(began.len() == 4, "disturbed: {:?}", began.keys());
+    // The next steps have no use for patience.
+    configure(client, json!({"upgradePolicy": {"applyNodeEffect": false}})).await?;
+    Ok(())
+}
+
+/// When the effect on each host began, if never two hosts were disturbed at the same time.
+fn in_turn(hosts: &Journal) -> anyhow::Result<BTreeMap<String, Timestamp>> {
+    let (mut disturbed, mut began) = (BTreeSet::new(), BTreeMap::new());
     for entry in hosts.entries()? {
         let host = entry.object.name_any();
         let conditions = entry.object.data.pointer("/status/conditions");
         let mut conditions = conditions.and_then(Value::as_array).into_iter().flatten();
         let in_force = conditions
-            .any(|c| c["type"] == dpunode::NODE_EFFECT_IN_PROGRESS && c["status"] == "True");
-        if in_force {
-            ever.insert(host.clone());
+            .find(|c| c["type"] == dpunode::NODE_EFFECT_IN_PROGRESS && c["status"] == "True");
+        if let Some(condition) = in_force {
+            let since = condition["lastTransitionTime"].as_str().unwrap_or_default();
+            began.insert(host.clone(), since.parse().context("lastTransitionTime")?);
             disturbed.insert(host);
         } else {
             disturbed.remove(&host);
         }
         ensure!(disturbed.len() <= 1, "at the same time: {disturbed:?}");
     }
-    ensure!(ever.len() == 4, "disturbed: {ever:?}");
-    // The next steps have no use for patience.
-    configure(client, json!({"upgradePolicy": {"applyNodeEffect": false}})).await?;
+    Ok(began)
+}
+
+/// A service that is removed goes host by host, and its objects when the last host was told.
+async fn a_service_leaves(demo: &Demo, client: &Client) -> anyhow::Result<()> {
+    let services = Journal::start(client, "svc.dpu.nvidia.com", "DPUService", NAMESPACE).await?;
+    let hosts = Journal::start(client, "provisioning.dpu.nvidia.com", "DPUNode", "").await?;
+    let without = json!({"spec": {
+        "services": {"consumer": null},
+        "serviceChains": {"switches": [{"ports": [{"service": {"name": SERVICE, "interface": "app-iface"}}]}]},
+    }});
+    let deployments = api::<DpuDeployment>(client);
+    deployments
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&without))
+        .await?;
+    demo.rolled_out(NAME, NAMESPACE).await?;
+    eventually("nothing of the consumer is left", || async {
+        let mut left = names_of::<DpuService>(client).await?;
+        left.extend(names_of::<DpuServiceInterface>(client).await?);
+        ensure!(left.len() == 2, "{left:?}");
+        let configurations = api::<DpuServiceConfiguration>(client);
+        let configuration = configurations.get("consumer").await?;
+        ensure!(configuration.finalizers().is_empty(), "it is marked still");
+        Ok(())
+    })
+    .await?;
+    let began = in_turn(&hosts)?;
+    ensure!(began.len() == 4, "disturbed: {:?}", began.keys());
+    let going = services.entries()?.into_iter().find_map(|entry| {
+        let meta = entry.object.metadata;
+        meta.deletion_timestamp.map(|time| time.0)
+    });
+    let going = going.context("the service went without an event")?;
+    ensure!(
+        began.values().all(|began| *began <= going),
+        "it went at {going}, before the last host was told: {began:?}"
+    );
     Ok(())
+}
+
+async fn names_of<K>(client: &Client) -> anyhow::Result<Vec<String>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let objects = api::<K>(client).list(&ListParams::default()).await?;
+    Ok(objects.items.iter().map(ResourceExt::name_any).collect())
 }
 
 /// The schema refuses another network in place, so the interface is replaced.

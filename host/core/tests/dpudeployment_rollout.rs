@@ -297,6 +297,7 @@ fn a_dependent_service_is_created_when_its_dependency_is_ready() {
 #[test]
 fn a_removed_service_and_set_are_deleted() {
     let mut observed = running();
+    mark_configurations(&mut observed);
     observed.deployment.spec.services.remove("consumer");
     observed
         .deployment
@@ -308,15 +309,99 @@ fn a_removed_service_and_set_are_deleted() {
         .pop();
     let chains = observed.deployment.spec.service_chains.as_mut().unwrap();
     chains.switches[0].ports.pop();
+    let left = |observed: &Observed| {
+        let Observed {
+            services,
+            interfaces,
+            sets,
+            ..
+        } = observed;
+        (services.len(), interfaces.len(), sets.len())
+    };
+    // Its pods carry traffic until the nodes were told.
     settle(&mut observed);
-    assert_eq!(
-        (
-            observed.services.len(),
-            observed.interfaces.len(),
-            observed.sets.len()
-        ),
-        (1, 1, 1)
+    assert_eq!(left(&observed), (2, 2, 1));
+    let set = observed.sets[0].spec.dpu_template.spec.clone().unwrap();
+    let effect = set.node_effect.unwrap();
+    assert_eq!(effect.apply_on_label_change, Some(true));
+    assert!(
+        !set.cluster
+            .unwrap()
+            .node_labels
+            .unwrap()
+            .contains_key("svc.dpu.nvidia.com/dpuservice-consumer-version")
     );
+    make_services_ready(&mut observed);
+    make_rest_ready(&mut observed);
+    settle(&mut observed);
+    assert_eq!(left(&observed), (1, 1, 1));
+}
+
+#[test]
+fn a_service_that_may_not_disturb_goes_at_once_and_one_that_comes_back_stays() {
+    let remove = |observed: &mut Observed| {
+        observed.deployment.spec.services.remove("consumer");
+        observed.configurations.remove("consumer");
+        observed.templates.remove("consumer");
+    };
+    for (policies, gone) in [
+        (vec![Some(false)], true),
+        (vec![Some(true)], false),
+        (vec![None], false),
+        (vec![], false),
+        // It changed its configuration before it went.
+        (vec![Some(false), Some(true)], false),
+    ] {
+        let mut observed = running();
+        observed.deployment.spec.service_chains = None;
+        observed.chains.clear();
+        settle(&mut observed);
+        make_rest_ready(&mut observed);
+        settle(&mut observed);
+        let consumer = observed.configurations["consumer"].clone();
+        for apply_node_effect in &policies {
+            let mut configuration = consumer.clone();
+            configuration.spec.upgrade_policy.apply_node_effect = *apply_node_effect;
+            observed.marked.configurations.push(configuration);
+        }
+        let before = observed.clone();
+        remove(&mut observed);
+        let plan = pass(&observed);
+        let deletes = plan.actions.iter().any(
+            |action| matches!(action, Action::Delete { name, .. } if name.starts_with("consumer-")),
+        );
+        assert_eq!(deletes, gone, "{policies:?}: {:#?}", plan.actions);
+        let unmarks = plan
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Unmark { .. }));
+        assert_eq!(unmarks, gone && !policies.is_empty(), "{policies:?}");
+        if gone {
+            continue;
+        }
+        // Nothing was deleted, so nothing has to be made again.
+        carry_out(&mut observed, plan);
+        observed.deployment.spec = before.deployment.spec.clone();
+        observed.configurations = before.configurations.clone();
+        observed.templates = before.templates.clone();
+        settle(&mut observed);
+        make_rest_ready(&mut observed);
+        settle(&mut observed);
+        assert_eq!(names_of_services(&observed), names_of_services(&before));
+        let generation = |observed: &Observed| -> Vec<Option<i64>> {
+            let services = observed.services.iter();
+            services
+                .map(|service| service.metadata.generation)
+                .collect()
+        };
+        assert_eq!(generation(&observed), generation(&before));
+    }
+}
+
+/// The marks that passes left on what the deployment refers to.
+fn mark_configurations(observed: &mut Observed) {
+    let configurations = observed.configurations.values().cloned();
+    observed.marked.configurations = configurations.collect();
 }
 
 #[test]

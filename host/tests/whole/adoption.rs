@@ -141,7 +141,7 @@ fn expressions(key: &str, value: &str) -> Value {
 fn owner(kind: &str, name: &str, uid: Option<String>, controller: bool) -> Value {
     json!({
         "apiVersion": "svc.dpu.nvidia.com/v1alpha1", "kind": kind, "name": name, "uid": uid.unwrap(),
-        "controller": controller, "blockOwnerDeletion": true,
+        "controller": controller, "blockOwnerDeletion": controller,
     })
 }
 

@@ -97,7 +97,7 @@ pub fn owner_reference(validated: &Validated<'_>) -> OwnerReference {
     }
 }
 
-/// The second owner of an interface: it goes with its service.
+/// The second owner of an interface: it goes with its service, whose deletion does not wait for it.
 #[must_use]
 pub fn service_owner(name: &str, uid: &str) -> OwnerReference {
     OwnerReference {
@@ -106,7 +106,7 @@ pub fn service_owner(name: &str, uid: &str) -> OwnerReference {
         name: name.to_owned(),
         uid: uid.to_owned(),
         controller: Some(false),
-        block_owner_deletion: Some(true),
+        block_owner_deletion: Some(false),
     }
 }
 

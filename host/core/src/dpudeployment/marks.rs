@@ -20,7 +20,13 @@ pub fn mark_label(namespace: &str, name: &str) -> String {
     )
 }
 
-pub(super) fn mark_dependencies(observed: &Observed, plan: &mut Plan) {
+/// Marks what the deployment refers to and unmarks the rest, but for the configurations of services that are still on their way
+/// out.
+pub(super) fn mark_dependencies(
+    observed: &Observed,
+    removed_services: &BTreeSet<String>,
+    plan: &mut Plan,
+) {
     let deployment = &observed.deployment;
     let label = mark_label(
         &deployment.namespace().unwrap_or_default(),
@@ -48,6 +54,12 @@ pub(super) fn mark_dependencies(observed: &Observed, plan: &mut Plan) {
     for configuration in observed.configurations.values() {
         mark(DependencyKind::Configuration, configuration);
     }
+    let configurations = observed.marked.configurations.iter();
+    wanted.extend(
+        configurations
+            .filter(|c| removed_services.contains(&c.spec.deployment_service_name))
+            .map(|configuration| (DependencyKind::Configuration, name_of(configuration))),
+    );
     for (kind, name) in marked(observed) {
         if !wanted.contains(&(kind, name.clone())) {
             plan.actions.push(Action::Unmark { kind, name });

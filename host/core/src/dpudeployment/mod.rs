@@ -11,7 +11,7 @@
 //! * [`mod@consult`]: asks the plugins, in the order of the dependencies, and names every revision; `identity` tells whether
 //!   what they answered is a revision that exists.
 //! * [`mod@plan`]: compares with what runs; the rules of a rollout are in [`rollout`], the objects in [`build`];
-//!   `needs` tells which nodes still need an older revision.
+//!   `needs` tells which nodes still need an older revision, `removed` what stays of a service that is not in the spec any more.
 //! * [`deletion`]: the same for a deployment that goes; [`marks`]: what keeps the things it refers to.
 //! * [`status`]: a pure function of the report and what was applied; [`dependencies`]: what it speaks of.
 
@@ -27,6 +27,7 @@ mod needs;
 mod observed;
 pub mod plan;
 pub mod rejection;
+mod removed;
 mod requests;
 pub mod rollout;
 pub mod status;

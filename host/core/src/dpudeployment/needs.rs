@@ -11,13 +11,13 @@ use dpf_api::keys::labels;
 use dpf_api::provisioning::{Dpu, DpuPhase, DpuSet};
 use std::collections::BTreeMap;
 
-/// The label of the revision that replaces another.
+/// The label of the revision that replaces another, or of none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Replacement<'a> {
     /// Key of the label.
     pub key: &'a str,
-    /// Its value on nodes that follow.
-    pub value: &'a str,
+    /// Its value on nodes that follow; without one, they do not have it.
+    pub value: Option<&'a str>,
 }
 
 /// What still needs the revision with this old label value: DPUs, and sets of which the DPUs are not known. An unknown
@@ -30,13 +30,17 @@ pub(super) fn needed_by(
     let mut needed = Vec::new();
     for set in desired_sets(validated) {
         let name = name_of(set);
-        let labelled = label(set_labels(set), replacement.key) == Some(replacement.value);
+        let labelled = label(set_labels(set), replacement.key) == replacement.value;
         if labelled && set_ready(set) {
             continue;
         }
         let dpus = labelled.then(|| known_dpus(validated, set)).flatten();
         let Some(dpus) = dpus else {
-            needed.push(format!("DPUSet {name} (not Ready with its replacement)"));
+            let without = match replacement.value {
+                Some(_) => "with its replacement",
+                None => "without it",
+            };
+            needed.push(format!("DPUSet {name} (not Ready {without})"));
             continue;
         };
         needed.extend(
@@ -113,7 +117,7 @@ fn needs(dpu: &Dpu, replacement: Replacement<'_>, old: Option<&str>) -> bool {
         // It joins, or has joined, with what its spec says.
         Node::None | Node::Labelled => match old {
             Some(old) => wanted == Some(old),
-            None => wanted != Some(replacement.value),
+            None => wanted != replacement.value,
         },
         Node::Unknown => true,
     }

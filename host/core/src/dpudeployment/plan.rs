@@ -6,7 +6,8 @@ use super::consult::{Advice, ServiceRevision, service_in_name};
 use super::deletion::unpause_terminating;
 use super::marks::mark_dependencies;
 use super::needs::{Replacement, needed_by, set_ready};
-use super::rollout::{Case, Rules, choose};
+use super::removed::removed;
+use super::rollout::{Case, Choice, Rules, choose};
 use super::validate::Validated;
 use crate::conditions::{is_true, is_true_for};
 use crate::drift::spec_drifted;
@@ -15,6 +16,7 @@ use dpf_api::conditions::READY;
 use dpf_api::keys::{annotations, labels, managers};
 use dpf_api::provisioning::DpuSet;
 use dpf_api::svc::{DpuService, DpuServiceInterface};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::object::HasSpec;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
@@ -33,26 +35,32 @@ pub fn plan(validated: &Validated<'_>, advice: &Advice<'_>) -> Plan {
         .map(|w| format!("{} {}: {}", w.object, w.field, w.message))
         .collect();
     plan.report.faulted_services = advice.faulted.clone();
-    mark_dependencies(validated.observed, &mut plan);
+    let removed = removed(validated, advice);
+    mark_dependencies(validated.observed, &removed.services, &mut plan);
 
     let mut keep = BTreeSet::new();
     for revision in &advice.services {
         plan_service(validated, revision, &mut keep, &mut plan);
     }
     plan_chain(validated, advice, &mut plan);
-    plan_sets(validated, advice, &mut plan);
+    let disturbs = removed.disturbs;
+    let rolling = is_rolling(advice) || !removed.held.is_empty();
+    keep.extend(removed.keep);
+    plan.report.held_revisions.extend(removed.held);
+    plan_sets(validated, advice, disturbs, &mut plan);
     delete_leftovers(validated, &keep, &mut plan);
-    let rolling = advice
-        .services
-        .iter()
-        .any(|r| r.choice.case != Case::Current || !r.choice.retained.is_empty())
-        || advice
-            .chain
-            .as_ref()
-            .is_some_and(|c| c.choice.case != Case::Current || !c.choice.retained.is_empty());
     plan.requeue_seconds =
         (rolling || !plan.report.waiting_services.is_empty()).then_some(SAFETY_REQUEUE_SECONDS);
     plan
+}
+
+/// Whether a revision is on its way, or an older one is still there.
+fn is_rolling(advice: &Advice<'_>) -> bool {
+    let services = advice.services.iter();
+    services
+        .map(|revision| &revision.choice)
+        .any(Choice::is_rolling)
+        || (advice.chain.iter()).any(|revision| revision.choice.is_rolling())
 }
 
 fn desire(plan: &mut Plan, kind: ChildKind, name: &str) {
@@ -134,7 +142,7 @@ fn plan_service(
     let key = &revision.node_label_key;
     let replacement = Replacement {
         key,
-        value: &revision.node_label_value,
+        value: Some(&revision.node_label_value),
     };
     let running = choice.case == Case::Current && choice.existing.is_some_and(service_ready);
     let mut held = BTreeSet::new();
@@ -159,11 +167,11 @@ fn plan_service(
     });
 }
 
-fn needed(by: &[String]) -> Option<String> {
+pub(super) fn needed(by: &[String]) -> Option<String> {
     (!by.is_empty()).then(|| format!("needed by {}", by.join(", ")))
 }
 
-fn owned_by(interface: &DpuServiceInterface, services: &BTreeSet<String>) -> bool {
+pub(super) fn owned_by(interface: &DpuServiceInterface, services: &BTreeSet<String>) -> bool {
     interface
         .owner_references()
         .iter()
@@ -219,7 +227,7 @@ where
             .owner_references
             .iter()
             .flatten()
-            .any(|owner| !owners.contains(owner))
+            .any(|owner| !owners.iter().any(|old| is_same_owner(old, owner)))
         || (existing.spec() != desired.spec()
             && spec_drifted(
                 managers::DPUDEPLOYMENT,
@@ -227,6 +235,12 @@ where
                 &spec(existing),
                 old,
             ))
+}
+
+/// Whether two references name one owner in one role. How far its deletion waits is not worth a write.
+fn is_same_owner(one: &OwnerReference, other: &OwnerReference) -> bool {
+    one.uid == other.uid
+        && one.controller.unwrap_or_default() == other.controller.unwrap_or_default()
 }
 
 fn service_ready(service: &DpuService) -> bool {
@@ -373,7 +387,7 @@ fn plan_chain(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
         let running = choice.case == Case::Current && ready;
         let replacement = Replacement {
             key: labels::DPUSERVICECHAIN_VERSION,
-            value: &value,
+            value: Some(&value),
         };
         for old in &choice.retained {
             let cause = (!running).then(|| format!("DPUServiceChain {} is not Ready", choice.name));
@@ -395,8 +409,14 @@ fn plan_chain(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
     }
 }
 
-fn plan_sets(validated: &Validated<'_>, advice: &Advice<'_>, plan: &mut Plan) {
-    let disruptive = advice.services.iter().any(ServiceRevision::disturbs)
+fn plan_sets(
+    validated: &Validated<'_>,
+    advice: &Advice<'_>,
+    removal_disturbs: bool,
+    plan: &mut Plan,
+) {
+    let disruptive = removal_disturbs
+        || advice.services.iter().any(ServiceRevision::disturbs)
         || advice.chain.as_ref().is_some_and(|chain| chain.disturbs);
     let mut names = BTreeSet::new();
     for mut set in build::sets(validated, advice) {

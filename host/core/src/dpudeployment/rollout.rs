@@ -41,6 +41,14 @@ pub struct Choice<'a, K> {
     pub surplus: Vec<&'a K>,
 }
 
+impl<K> Choice<'_, K> {
+    /// Whether the revision is on its way, or an older one is still there.
+    #[must_use]
+    pub fn is_rolling(&self) -> bool {
+        self.case != Case::Current || !self.retained.is_empty()
+    }
+}
+
 /// What a choice depends on besides the objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {

@@ -113,12 +113,16 @@ fn generated_values_win_and_exposed_ports_do_not() {
     let mut service = service();
     service.spec.helm_chart.values = Some(RawValues(json!({
         "serviceDaemonSet": {
-            "updateStrategy": {"type": "RollingUpdate"}, "labels": {"mine": "1"}, "annotations": {"b": "2"}
+            "updateStrategy": {"type": "RollingUpdate"}, "labels": {"mine": "1"}, "annotations": {"b": "2"},
+            "nodeSelector": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "mine", "operator": "Exists"}]}]}
         },
         "image": {"tag": "x"}, "list": [1, 2],
         "exposedPorts": {"ports": {"p": false}}
     })));
+    // Revisions separate by it: one that the chart brings would let the pods of both run everywhere.
+    let selector = json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "version", "operator": "In", "values": ["s"]}]}]});
     service.spec.service_daemon_set = Some(ServiceDaemonSet {
+        node_selector: Some(serde_json::from_value(selector.clone()).unwrap()),
         update_strategy: Some(json!({"type": "OnDelete"})),
         annotations: Some([("a".to_owned(), "1".to_owned())].into()),
         resources: Some([("cpu".to_owned(), Quantity("2".to_owned()))].into()),
@@ -142,6 +146,7 @@ fn generated_values_win_and_exposed_ports_do_not() {
         json!({
             "serviceDaemonSet": {
                 "updateStrategy": {"type": "OnDelete"},
+                "nodeSelector": selector,
                 "labels": {"mine": "1", "svc.dpu.nvidia.com/service": "id"},
                 "annotations": {"a": "1", "b": "2"},
                 "resources": {"cpu": "2", "nvidia.com/bf_sf": "1"}
