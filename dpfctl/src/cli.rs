@@ -2,6 +2,7 @@
 
 use crate::describe::{Output, ShowConditions};
 use crate::plugin::arguments::PluginCommand;
+use crate::retry::Target as RetryTarget;
 use crate::wait::Target;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ Examples:
   dpfctl dev up --apply examples/producer-consumer   a cluster with 4 simulated DPUs and an example on it
   dpfctl describe dpudeployments                     all deployments, what belongs to them, what they wait for
   dpfctl wait dpudeployment/producer-consumer        until everything applied before is rolled out
+  dpfctl retry dpu/worker-1-mt2550xz0001             another try for a DPU in phase Error
   dpfctl plugin new my-check --stage version-check    a plugin that builds and passes its test
   dpfctl completion bash > /etc/bash_completion.d/dpfctl
 
@@ -44,6 +46,9 @@ pub enum Command {
     /// Wait until everything applied before the call is rolled out.
     #[command(after_help = WAIT_EXAMPLES)]
     Wait(WaitArgs),
+    /// Start the failed phase of a DPU again.
+    #[command(after_help = RETRY_EXAMPLES)]
+    Retry(RetryArgs),
     /// Run a development cluster on this machine.
     Dev {
         /// What to do with it.
@@ -123,6 +128,30 @@ pub struct WaitArgs {
     /// How long to wait, for example 60s or 5m.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
+    /// Kubeconfig to use instead of $KUBECONFIG or ~/.kube/config.
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+const RETRY_EXAMPLES: &str = "\
+A DPU in phase Error has given its host back and waits. Remove the cause first: the condition Error names it. A DPU whose
+image was not installed yet starts from the queue again, another one goes on where it failed.
+
+Examples:
+  kubectl get dpus -A                                            the column Phase says which have failed
+  dpfctl retry dpu/worker-1-mt2550xz0001 -n customer-namespace
+
+Exit codes: 0 asked for, 1 not there or not failed, 2 not understood.";
+
+/// Arguments of `retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// What to try again.
+    #[arg(value_name = "dpu/NAME", required = true)]
+    pub targets: Vec<RetryTarget>,
+    /// Namespace; without it, that of the kubeconfig's context.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
     /// Kubeconfig to use instead of $KUBECONFIG or ~/.kube/config.
     #[arg(long, value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,

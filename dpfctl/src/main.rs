@@ -1,10 +1,11 @@
-//! The command line for people: `dpfctl describe`, `dpfctl wait`, `dpfctl dev`, `dpfctl plugin`.
+//! The command line for people: `dpfctl describe`, `dpfctl wait`, `dpfctl retry`, `dpfctl dev`, `dpfctl plugin`.
 //!
 //! What it is not: there is no decision about any object in here. It reads, renders, and starts processes.
 //!
 //! ```text
 //!   cli (arguments) -> describe (fetch, tree, text)
 //!                   -> wait     (watch, compare generations)
+//!                   -> retry    (one annotation)
 //!                   -> dev      (devcluster, dpf-host as a child, apply, progress)
 //!                   -> plugin   (scaffold, compilers as children, the engine of the host)
 //! ```
@@ -14,6 +15,7 @@ mod client;
 mod describe;
 mod dev;
 mod plugin;
+mod retry;
 mod wait;
 
 use anyhow::Context as _;
@@ -52,6 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             what: Describe::Dpudeployments(arguments),
         } => runtime()?.block_on(describe_deployments(arguments)),
         Command::Wait(arguments) => runtime()?.block_on(wait::wait(arguments)),
+        Command::Retry(arguments) => runtime()?.block_on(retry::retry(arguments)),
         Command::Plugin { what } => plugin::run(what),
         Command::Dev {
             what: Dev::Up(arguments),

@@ -317,7 +317,7 @@ fn fail(position: Position, said: Said, overdue: bool) -> Outcome {
         holds: true,
         reason: said.reason.to_owned(),
         message: format!(
-            "{what}. To try again, annotate the DPU with {}=true, or delete the DPU",
+            "{what}. To try again, run `dpfctl retry` or annotate the DPU with {}=true; or delete the DPU",
             dpf_api::keys::annotations::RETRY
         ),
     };
