@@ -81,7 +81,8 @@ async fn dependencies(demo: &Demo) -> anyhow::Result<()> {
     rendered(&client).await.context("after the start")?;
     reaches_argo(&client).await?;
     renamed_dependency(demo, &client).await?;
-    malformed_delimiters(&client).await
+    malformed_delimiters(&client).await?;
+    other_delimiters(demo, &client).await
 }
 
 /// Each service appears only after the ones it depends on were Ready.
@@ -232,4 +233,55 @@ async fn malformed_delimiters(client: &Client) -> anyhow::Result<()> {
         Ok(())
     })
     .await
+}
+
+/// An annotation moves no generation, and still the values are rendered anew: `Ready` is False with the first status that speaks of
+/// it, and who waits is not told before the new revision runs.
+async fn other_delimiters(demo: &Demo, client: &Client) -> anyhow::Result<()> {
+    let deployments: Api<DpuDeployment> = Api::namespaced(client.clone(), NAMESPACE);
+    let before = speaks_of(&deployments.get(NAME).await?)?;
+    let name_before = service(client, "link-observer").await?.name_any();
+    let journal = Journal::start(client, "svc.dpu.nvidia.com", "DPUDeployment", NAMESPACE).await?;
+    let change = json!({"metadata": {"annotations": {DELIMITERS: "##,##"}}});
+    Api::<DpuServiceConfiguration>::namespaced(client.clone(), NAMESPACE)
+        .patch(
+            "link-observer",
+            &PatchParams::default(),
+            &Patch::Merge(change),
+        )
+        .await?;
+    demo.rolled_out(NAME, NAMESPACE).await?;
+    let now = service_that_stays(client).await?;
+    ensure!(now != name_before, "no new revision");
+    let values = values(client, "link-observer").await?;
+    ensure!(
+        values["peer"] == "[[ .Services.producer.Name ]]",
+        "{values:#}"
+    );
+    for entry in journal.entries()? {
+        let deployment = serde_json::from_value(serde_json::to_value(&entry.object)?)?;
+        if speaks_of(&deployment)? != before {
+            ensure!(entry.ready() == "False", "{}", entry.line());
+            return Ok(());
+        }
+    }
+    anyhow::bail!("no status speaks of the annotation")
+}
+
+/// The older revision goes after `Ready`.
+async fn service_that_stays(client: &Client) -> anyhow::Result<String> {
+    eventually("the older revision is gone", || async {
+        Ok(service(client, "link-observer").await?.name_any())
+    })
+    .await
+}
+
+/// The digest of the annotations that the status of the deployment speaks of.
+fn speaks_of(deployment: &DpuDeployment) -> anyhow::Result<Option<String>> {
+    let status = deployment.status.clone().context("no status")?;
+    let mut dependencies = status.observed_dependencies.into_iter().flatten();
+    let configuration = dependencies
+        .find(|d| d.kind == "DPUServiceConfiguration" && d.name == "link-observer")
+        .context("the status does not speak of it")?;
+    Ok(configuration.metadata_digest)
 }

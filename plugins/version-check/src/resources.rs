@@ -164,6 +164,50 @@ mod tests {
         assert_eq!(check(&exact, &resources), []);
     }
 
+    /// One row per row of the original's table; a flavor without resources is not asked about.
+    #[test]
+    fn what_the_original_tests() {
+        let two = [
+            service("a", &[("cpu", "4"), ("memory", "2Gi")]),
+            service("b", &[("cpu", "4"), ("memory", "2Gi")]),
+        ];
+        for (row, total, reserved, fits) in [
+            (
+                "nothing is reserved",
+                vec![("cpu", "8"), ("memory", "4Gi")],
+                vec![],
+                true,
+            ),
+            (
+                "some is left",
+                vec![("cpu", "16"), ("memory", "16Gi")],
+                vec![("cpu", "4"), ("memory", "4Gi")],
+                true,
+            ),
+            (
+                "nothing is left",
+                vec![("cpu", "10"), ("memory", "6Gi")],
+                vec![("cpu", "2"), ("memory", "2Gi")],
+                true,
+            ),
+            (
+                "one resource does not suffice",
+                vec![("cpu", "10"), ("memory", "6Gi")],
+                vec![("cpu", "2"), ("memory", "2049Mi")],
+                false,
+            ),
+            (
+                "a resource is not there at all",
+                vec![("cpu", "8")],
+                vec![],
+                false,
+            ),
+        ] {
+            let findings = check(&two, &flavor(&total, &reserved));
+            assert_eq!(findings.is_empty(), fits, "{row}: {findings:?}");
+        }
+    }
+
     #[test]
     fn all_missing_amounts_are_listed_in_order() {
         let resources = flavor(

@@ -58,6 +58,43 @@ fn every_snapshot_belongs_to_a_situation() {
     }
 }
 
+/// The table of `docs/compatibility-tests.md` is worth something only while its tests exist.
+#[test]
+fn every_line_of_the_table_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let table = std::fs::read_to_string(root.join("docs/compatibility-tests.md")).unwrap();
+    let mut file = String::new();
+    let mut named = 0;
+    for line in table.lines().filter(|line| line.starts_with('|')) {
+        for code in line.split('`').skip(1).step_by(2) {
+            if let Some(case) = code.strip_prefix("cases/") {
+                let path = format!("host/core/tests/situations/cases/{case}.snap");
+                assert!(root.join(&path).exists(), "{path}, in {line}");
+                named += 1;
+                continue;
+            }
+            let (path, test) = code.split_once("::").unwrap_or((code, ""));
+            if path.ends_with(".rs") {
+                file = match path.strip_prefix("core/") {
+                    Some(path) => format!("host/core/tests/{path}"),
+                    None => path.to_owned(),
+                };
+                assert!(root.join(&file).exists(), "{file}, in {line}");
+                named += 1;
+            }
+            // `::name` is in the file before it.
+            if !test.is_empty() && (path.is_empty() || path.ends_with(".rs")) {
+                let text = std::fs::read_to_string(root.join(&file)).unwrap();
+                assert!(
+                    text.contains(&format!("fn {test}(")) || text.contains(&format!("fn {test}<")),
+                    "{test} in {file}, in {line}"
+                );
+            }
+        }
+    }
+    assert!(named > 100, "only {named} tests are named");
+}
+
 fn check(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap();
     let case: story::Case =
