@@ -326,3 +326,23 @@ fn a_port_leads_to_one_thing() {
         ],
     );
 }
+
+#[test]
+fn a_part_of_the_resources_is_reserved_only_beside_the_whole() {
+    let flavor = |spec: Value| json!({"spec": spec});
+    check(
+        "dpuflavors",
+        vec![
+            (flavor(json!({})), None),
+            (flavor(json!({"dpuResources": {"cpu": 16}})), None),
+            (
+                flavor(json!({"dpuResources": {"cpu": 16}, "systemReservedResources": {"cpu": 4}})),
+                None,
+            ),
+            (
+                flavor(json!({"systemReservedResources": {"cpu": 4}})),
+                Some("dpuResources are not specified"),
+            ),
+        ],
+    );
+}

@@ -26,6 +26,7 @@ use serde_json::Value;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "DPUFlavor spec is immutable: create another DPUFlavor and refer to that"))]
+#[x_kube(validation = ("!has(self.systemReservedResources) || has(self.dpuResources)", "systemReservedResources must not be specified if dpuResources are not specified"))]
 pub struct DpuFlavorSpec {
     /// Kernel command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +56,7 @@ pub struct DpuFlavorSpec {
     /// What a DPU must have: for the system and the services together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpu_resources: Option<ResourceList>,
-    /// The part of `dpuResources` that services cannot have.
+    /// The part of `dpuResources` that services cannot have; only beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_reserved_resources: Option<ResourceList>,
     /// Mode of the DPU.
