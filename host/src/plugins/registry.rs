@@ -97,7 +97,7 @@ impl Record {
 /// What tells two offers apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OfferKey {
-    Loaded(u64),
+    Loaded(u64, FailurePolicy),
     Loading,
     Unavailable(FailurePolicy, String),
 }
@@ -357,8 +357,9 @@ impl State {
         let offer = |name: &String| match self.entries.get(name) {
             Some(Entry {
                 loaded: Some(loaded),
+                policy,
                 ..
-            }) => OfferKey::Loaded(loaded.number),
+            }) => OfferKey::Loaded(loaded.number, *policy),
             Some(entry) if !entry.loading => {
                 OfferKey::Unavailable(entry.policy, entry.problem.clone().unwrap_or_default())
             }

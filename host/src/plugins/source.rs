@@ -17,6 +17,9 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
+/// Nobody answers there.
+const UNREACHABLE: &str = "RegistryUnreachable";
+
 /// Why there is no component, and whether that may change by itself.
 #[derive(Debug)]
 pub(super) struct Missing {
@@ -84,7 +87,7 @@ fn mismatch(found: &Digest, wanted: &Digest, what: &str) -> Missing {
     stop(Step::Resolve, "DigestMismatch", message)
 }
 
-/// The mirrors first, then the registry itself. What counts is the first that has it; if none has, what the last one said.
+/// The mirrors first, then the registry itself. What counts is the first that has it; if none has, what the one said that got furthest.
 async fn from_registries(
     context: &Context,
     oci: &OciSource,
@@ -101,18 +104,30 @@ async fn from_registries(
     let resolver = context.settings.mirrors.clone();
     let client =
         Client::new(context.http.clone()).with_rewrite(move |url| resolver.resolve_pinned(url));
-    let mut last = None;
+    let mut furthest: Option<Missing> = None;
     for location in &locations {
         let repository = client.repository(location, credentials.clone());
         match from_registry(&repository, digest, keys, limit).await {
             Ok(found) => return Ok(found),
             Err(missing) => {
                 tracing::debug!(image = %location, "{}", missing.stopped.message);
-                last = Some(missing);
+                if furthest
+                    .as_ref()
+                    .is_none_or(|best| how_far(&missing) >= how_far(best))
+                {
+                    furthest = Some(missing);
+                }
             }
         }
     }
-    Err(last.unwrap_or_else(|| stop(Step::Resolve, "SourceInvalid", "no registry to ask")))
+    Err(furthest.unwrap_or_else(|| stop(Step::Resolve, "SourceInvalid", "no registry to ask")))
+}
+
+/// How much a failure says: that something is unsigned matters more than that the next registry has nothing, and that more than
+/// that one is away.
+fn how_far(missing: &Missing) -> (Step, bool) {
+    let stopped = &missing.stopped;
+    (stopped.step, stopped.reason != UNREACHABLE)
 }
 
 async fn from_registry(
@@ -157,7 +172,7 @@ async fn from_registry(
 
 fn registry_error(step: Step, error: &OciError) -> Missing {
     let reason = match error {
-        OciError::Request { .. } => "RegistryUnreachable",
+        OciError::Request { .. } => UNREACHABLE,
         OciError::Answer {
             status: 401 | 403, ..
         } => "RegistryUnauthorized",
