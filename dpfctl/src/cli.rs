@@ -171,6 +171,7 @@ Examples:
   dpfctl dev up --dpus 8 --apply examples/producer-consumer
   dpfctl dev up --apply examples/producer-consumer --exit      for scripts: exit code 0 only when Ready
   dpfctl dev up --ovs --apply examples/producer-consumer       real packets: a switch and an agent per DPU (as root)
+  dpfctl dev up --plugin-file-dir ./my-plugin                  DPUPlugins with spec.source.file find my-plugin's component
 
 While it runs, from another terminal:
   export KUBECONFIG=.dev/host.kubeconfig
@@ -201,6 +202,9 @@ pub struct UpArgs {
     /// packages openvswitch-switch, iproute2 and iputils-ping.
     #[arg(long)]
     pub ovs: bool,
+    /// Directory whose files DPUPlugins may name as their source, to try a plugin without a registry.
+    #[arg(long, value_name = "D")]
+    pub plugin_file_dir: Option<PathBuf>,
     /// Start the servers and the simulation without the controller manager, to run it elsewhere.
     #[arg(long)]
     pub no_host: bool,

@@ -1,11 +1,12 @@
 //! The controller manager as a child process: started, restarted when it dies, ended.
 
 use super::say;
+use crate::cli::UpArgs;
 use anyhow::{Context as _, bail};
 use dpf_devcluster::DevCluster;
 use dpf_devcluster::world::OPERATOR_NAMESPACE;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
@@ -56,8 +57,8 @@ pub fn find_program(program: &str, variable: &str, instead: &str) -> anyhow::Res
 
 /// What it is started with.
 #[must_use]
-pub fn arguments(directory: &Path, cluster: &DevCluster, registry: &str) -> Vec<String> {
-    let inside = |name: &str| directory.join(name).display().to_string();
+pub fn arguments(asked: &UpArgs, cluster: &DevCluster, registry: &str) -> Vec<String> {
+    let inside = |name: &str| asked.dir.join(name).display().to_string();
     let kubeconfig = cluster.controller_kubeconfig.display().to_string();
     let (images, plugins) = (inside("bfb"), inside("plugins"));
     let mut list: Vec<String> = [
@@ -83,6 +84,9 @@ pub fn arguments(directory: &Path, cluster: &DevCluster, registry: &str) -> Vec<
     for mirror in &cluster.mirrors {
         list.extend(["--mirror".to_owned(), mirror.clone()]);
     }
+    if let Some(dir) = &asked.plugin_file_dir {
+        list.extend(["--plugin-file-dir".to_owned(), dir.display().to_string()]);
+    }
     list
 }
 
@@ -99,9 +103,10 @@ impl Host {
     /// When it does not start at all.
     pub async fn start(
         program: PathBuf,
-        directory: &Path,
+        asked: &UpArgs,
         cluster: &DevCluster,
     ) -> anyhow::Result<Self> {
+        let directory = &asked.dir;
         for name in ["bfb", "plugins"] {
             let path = directory.join(name);
             tokio::fs::create_dir_all(&path)
@@ -112,7 +117,7 @@ impl Host {
         let registry =
             free_address().context("failed to find a free port for the image registry")?;
         let launch = Launch {
-            arguments: arguments(directory, cluster, &registry),
+            arguments: arguments(asked, cluster, &registry),
             program,
             log: directory.join("host.log"),
             pid: directory.join("host.pid"),

@@ -55,11 +55,11 @@ pub async fn up(arguments: UpArgs, colour: bool) -> anyhow::Result<ExitCode> {
         introduce_switches(&arguments);
     }
     let host = match program {
-        Some(program) => Some(Host::start(program, &arguments.dir, &cluster).await?),
+        Some(program) => Some(Host::start(program, &arguments, &cluster).await?),
         None => {
             say(&format!(
                 "No controller manager; start one with:\n  dpf-host {}",
-                host::arguments(&arguments.dir, &cluster, "127.0.0.1:0").join(" ")
+                host::arguments(&arguments, &cluster, "127.0.0.1:0").join(" ")
             ));
             None
         }
