@@ -3,7 +3,6 @@
 use super::shop::*;
 use anyhow::{Context as _, ensure};
 use dpf_api::plugin::DpuPlugin;
-use dpf_api::svc::{DpuDeployment, DpuServiceConfiguration};
 use dpf_plugin_oci::{Pushed, SigningKey};
 use dpf_tests::registry::Registry;
 use dpf_tests::{Demo, eventually};
@@ -293,18 +292,4 @@ fn of_the_producer(all: &BTreeMap<String, i64>) -> Vec<String> {
     ];
     let of = |name: &&String| kinds.iter().any(|kind| name.starts_with(kind));
     all.keys().filter(of).cloned().collect()
-}
-
-/// Changes of the producer and of the chain are made in place.
-async fn change_in_place(demo: &Demo) -> anyhow::Result<()> {
-    let deployments: Api<DpuDeployment> = Api::namespaced(demo.client().await?, NAMESPACE);
-    let patch = json!({"spec": {"serviceChains": {"upgradePolicy": {"applyNodeEffect": false}}}});
-    deployments
-        .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
-    let api: Api<DpuServiceConfiguration> = Api::namespaced(demo.client().await?, NAMESPACE);
-    let patch = json!({"spec": {"upgradePolicy": {"applyNodeEffect": false}}});
-    api.patch("producer", &PatchParams::default(), &Patch::Merge(&patch))
-        .await?;
-    Ok(())
 }

@@ -9,6 +9,8 @@
     reason = "a panic is a failed test, and figures are worth reading"
 )]
 
+mod choice;
 mod hostile;
 mod lifecycle;
 mod shop;
+mod sources;

@@ -3,11 +3,13 @@
 use anyhow::{Context as _, ensure};
 use dpf_api::plugin::DpuPlugin;
 use dpf_api::provisioning::DpuSet;
-use dpf_api::svc::{DpuDeployment, DpuService, DpuServiceChain, DpuServiceInterface};
+use dpf_api::svc::{
+    DpuDeployment, DpuService, DpuServiceChain, DpuServiceConfiguration, DpuServiceInterface,
+};
 use dpf_plugin_oci::{Client, Contents, Credentials, Digest, Pushed, Reference, Repository};
 use dpf_tests::registry::Registry;
 use dpf_tests::{Demo, eventually, root};
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -43,13 +45,18 @@ pub fn component() -> anyhow::Result<Vec<u8>> {
 
 /// The same plugin, but its output says another version.
 pub fn with_version(component: &[u8], version: u8) -> anyhow::Result<Vec<u8>> {
+    with_last_byte(component, b'0' + version)
+}
+
+/// The same plugin, but what it stamps ends with this byte, which need not be text.
+pub fn with_last_byte(component: &[u8], byte: u8) -> anyhow::Result<Vec<u8>> {
     let stamp = b"made by version 1";
     let at = component
         .windows(stamp.len())
         .position(|window| window == stamp)
         .context("the component has no stamp")?;
     let mut changed = component.to_vec();
-    changed[at + stamp.len() - 1] = b'0' + version;
+    changed[at + stamp.len() - 1] = byte;
     Ok(changed)
 }
 
@@ -228,4 +235,18 @@ pub async fn answered(demo: &Demo, plugin: &str, before: f64) -> anyhow::Result<
         Ok(())
     })
     .await
+}
+
+/// Changes of the producer and of the chain are made in place.
+pub async fn change_in_place(demo: &Demo) -> anyhow::Result<()> {
+    let deployments: Api<DpuDeployment> = Api::namespaced(demo.client().await?, NAMESPACE);
+    let patch = json!({"spec": {"serviceChains": {"upgradePolicy": {"applyNodeEffect": false}}}});
+    deployments
+        .patch(NAME, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    let api: Api<DpuServiceConfiguration> = Api::namespaced(demo.client().await?, NAMESPACE);
+    let patch = json!({"spec": {"upgradePolicy": {"applyNodeEffect": false}}});
+    api.patch("producer", &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    Ok(())
 }

@@ -64,6 +64,9 @@ impl TemplateMerge for Misbehaving {
             "panic" => panic!("panicking, as asked"),
             "recurse" => values = Some(recurse(0).to_string()),
             "huge" => values = Some(format!("{{\"x\":\"{}\"}}", "x".repeat(2 << 20))),
+            "hundred megabytes" => {
+                values = Some(format!("{{\"x\":\"{}\"}}", "x".repeat(100 << 20)));
+            }
             "not json" => values = Some("{".to_owned()),
             "not an object" => values = Some("[]".to_owned()),
             "no findings" => {
